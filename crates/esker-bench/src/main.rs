@@ -1,0 +1,2 @@
+//! Workloads and peers.
+fn main() {}

@@ -1,0 +1,13 @@
+//! Values only: errors, ids, keys, operations, coding, checksums.
+//!
+//! Everything above speaks in these nouns. Nothing here does I/O, takes a lock or starts a thread.
+
+pub mod batch;
+pub mod coding;
+pub mod cursor;
+pub mod entry;
+pub mod error;
+pub mod id;
+pub mod key;
+pub mod setsum;
+pub mod value;

@@ -1,0 +1,1 @@
+//! Floor room `cache`; being built.

@@ -1,0 +1,1 @@
+//! Floor room `commit`; being built.

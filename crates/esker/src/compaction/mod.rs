@@ -1,0 +1,1 @@
+//! Floor room `compaction`; being built.

@@ -1,0 +1,1 @@
+//! Floor room `db`; being built.

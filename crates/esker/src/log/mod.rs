@@ -1,0 +1,1 @@
+//! Floor room `log`; being built.

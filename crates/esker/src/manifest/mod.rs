@@ -1,0 +1,1 @@
+//! Floor room `manifest`; being built.

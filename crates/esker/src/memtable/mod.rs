@@ -1,0 +1,1 @@
+//! Floor room `memtable`; being built.

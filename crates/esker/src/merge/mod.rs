@@ -1,0 +1,1 @@
+//! Floor room `merge`; being built.

@@ -1,0 +1,1 @@
+//! Floor room `segment`; being built.

@@ -1,0 +1,1 @@
+//! Floor room `tree`; being built.
