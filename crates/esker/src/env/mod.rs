@@ -10,6 +10,8 @@
 //! 4. Nobody sleeps or spins: a thread that must wait uses [`Gate`], a job that has nothing to do
 //!    returns [`Next::Wait`].
 
+#[cfg(test)]
+mod contract;
 pub mod mapped;
 pub mod names;
 pub mod real;
@@ -116,8 +118,8 @@ pub trait Append: Debug + Send + Sync + 'static {
     ///
     /// Panics if it is not: two claims would overlap.
     fn claim(self: Arc<Self>, at: u64, len: u64) -> Span;
-    /// Writes into a claimed place. Only [`Span::write`] calls it.
-    fn fill(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Writes into a claimed place. Only [`Span::write`] can call it: nobody else has a [`Claimed`].
+    fn fill(&self, bytes: &[u8], at: u64, place: Claimed) -> io::Result<()>;
     /// Makes durable all that was filled before the call. A failure is final.
     fn sync(&self) -> io::Result<()>;
     /// Cuts the file off at `bytes`, the end of the last claim, when nobody writes any more.
@@ -125,6 +127,11 @@ pub trait Append: Debug + Send + Sync + 'static {
     /// How it is written, after any fall-back.
     fn access(&self) -> Access;
 }
+
+/// Proof that a write goes to a claimed place: only [`Span::write`] makes one. Memory safety of
+/// mapped files rests on it.
+#[derive(Debug)]
+pub struct Claimed(());
 
 /// A place in a file that belongs to one writer: neither cloned nor overlapped by another.
 #[derive(Debug)]
@@ -161,7 +168,7 @@ impl Span {
     pub fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset.checked_add(bytes.len() as u64);
         assert!(end.is_some_and(|end| end <= self.len), "a write must lie inside its span");
-        self.file.fill(bytes, self.at + offset)
+        self.file.fill(bytes, self.at + offset, Claimed(()))
     }
 }
 
