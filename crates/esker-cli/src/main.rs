@@ -1,1 +1,2 @@
+//! The command `esker`.
 fn main() {}
