@@ -69,6 +69,9 @@ pub trait Env: Debug + Send + Sync + 'static {
     /// Takes the exclusive advisory lock of `path`, creating the file; writes `note` into it.
     /// Errors: `WouldBlock`, with the note of the holder as its message, if another holds it.
     fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn Lock>>;
+    /// Takes a shared advisory lock of `path`, which must exist, and changes nothing: for readers.
+    /// Errors: `WouldBlock` as of [`Env::lock`]; `NotFound`.
+    fn lock_shared(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
     /// Time since some fixed moment; never goes back. Nothing durable may depend on it.
     fn now(&self) -> Duration;
     /// Sixty-four random bits. Nothing but tie-breaking and identities may depend on them.

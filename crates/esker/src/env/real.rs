@@ -138,6 +138,11 @@ impl Env for Real {
         Ok(Box::new(RealLock { _file: file }))
     }
 
+    fn lock_shared(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        let file = RealFile::new(system::lock_shared(path)?);
+        Ok(Box::new(RealLock { _file: file }))
+    }
+
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
@@ -465,7 +470,18 @@ mod system {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an ordinary file"));
         }
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        flock(file, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    pub(super) fn lock_shared(path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        no_follow(&mut options);
+        flock(options.open(path)?, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn flock(file: File, how: FlockOperation) -> io::Result<File> {
+        match rustix::fs::flock(&file, how) {
             Ok(()) => Ok(file),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut note = [0; NOTE_BYTES_MAX];
@@ -525,6 +541,19 @@ mod system {
                 let len = File::open(path)?.seek_read(&mut note, 0)?;
                 let note = String::from_utf8_lossy(note.get(..len).unwrap_or_default());
                 Err(io::Error::new(io::ErrorKind::WouldBlock, note.into_owned()))
+            }
+            opened => opened,
+        }
+    }
+
+    /// Keeps nobody out who only reads, and a writer's own lock out of the way.
+    pub(super) fn lock_shared(path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).share_mode(FILE_SHARE_READ);
+        no_follow(&mut options);
+        match options.open(path) {
+            Err(error) if error.raw_os_error() == Some(ERROR_SHARING_VIOLATION) => {
+                Err(io::Error::from(io::ErrorKind::WouldBlock))
             }
             opened => opened,
         }
