@@ -6,6 +6,9 @@
 //! 3. After an error a cursor is off and stays so until it is moved by a `seek…` that succeeds.
 //! 4. `entry` borrows until the next move; `value` is pinned and outlives the cursor.
 
+#[cfg(test)]
+pub(crate) mod reference;
+
 use super::error::Result;
 use super::id::SeqNo;
 use super::key::Entry;

@@ -1,1 +1,22 @@
-//! Floor room `merge`; being built.
+//! Sorted cursors in, one sorted walk out.
+//!
+//! ```text
+//!  memtable ─┐                         ┌─ Visible   what one snapshot sees, from both ends
+//!  segment  ─┼─ Merged (loser tree) ───┤
+//!  segment  ─┘                         └─ Retain    what a flush or compaction keeps and drops
+//! ```
+//!
+//! 1. Sources come newest first. Order is that of entries; between equal entries the newer source
+//!    comes first.
+//! 2. Nothing here does I/O of its own, nor knows what a source is.
+//! 3. Tombstones travel through the merge and are hidden only behind it: a source that hid its own
+//!    would let an older version reappear (SST-K1).
+//! 4. An error is sticky: no caller can take a broken walk for a complete one (F-28).
+
+pub mod loser;
+pub mod retain;
+pub mod visible;
+
+pub use loser::Merged;
+pub use retain::{Beneath, Judged, Retain, Tally, Verdict};
+pub use visible::{Item, Tombstones, View, Visible};

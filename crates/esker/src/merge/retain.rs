@@ -1,0 +1,287 @@
+//! What a flush or a compaction keeps of its input, and the proof that it lost nothing else.
+//!
+//! ```text
+//!  snapshots        5            9                 versions of one key, newest first
+//!  stripes   ≤5  │  6…9  │  10…                    12  11  9×  7   4   2
+//!                                                  keep ·  keep ·  keep ·
+//! ```
+//!
+//! A stripe is the numbers between two snapshots: every reader that can exist sees, of each
+//! stripe, only the newest version.
+//!
+//! 1. Of each key and stripe the newest version is kept, the others are dropped. Every snapshot
+//!    named, and the present, sees the same before and after.
+//! 2. Merge operands close nothing: in a stripe everything is kept from the newest version down to
+//!    and with the first put or delete.
+//! 3. A tombstone is dropped only if no older run can hold its key and no older version of its key
+//!    is kept (law 4). Its verdict waits until that is known, so it may come after the verdicts of
+//!    versions it shadows; the entries that are kept come in order.
+//! 4. Range tombstones are kept: dropping them, and what they cover, comes with `remove_range`.
+//! 5. Input that is not strictly in order is `Corruption`: numbers are unique, so a version that
+//!    comes twice was doubled (F-36).
+//! 6. in = kept + dropped, by setsum, over what was walked (law 6, SST-17).
+
+use crate::base::cursor::Cursor;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::SeqNo;
+use crate::base::key::{Entry, Kind};
+use crate::base::setsum::Setsum;
+use crate::base::value::Value;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+/// What lies beneath the runs that are rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beneath {
+    /// Older runs that may hold the same keys: tombstones stay.
+    Older,
+    /// Nothing: a tombstone that shadows nothing can go.
+    Nothing,
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes into the output.
+    Keep,
+    /// No reader can see it.
+    Drop,
+}
+
+/// An entry and what becomes of it; lent until the next call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged<'a> {
+    /// The entry.
+    pub entry: Entry<'a>,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// Figures for the balance. They cover what has been walked; whole once the walk has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sum of every entry that came in.
+    pub input: Setsum,
+    /// Sum of what was dropped. Input − dropped must be the sum of the output.
+    pub dropped: Setsum,
+    /// Entries in.
+    pub entries: u64,
+    /// Entries dropped.
+    pub entries_dropped: u64,
+    /// Of these, tombstones.
+    pub tombstones_dropped: u64,
+}
+
+/// Judges every entry of a cursor.
+pub struct Retain<C> {
+    cursor: C,
+    /// Ascending.
+    snapshots: Vec<SeqNo>,
+    beneath: Beneath,
+    tally: Tally,
+    phase: Phase,
+    /// Key of the last entry judged; with the number, for the order. None before the first.
+    key: Vec<u8>,
+    last: Option<SeqNo>,
+    /// The stripe in which the newest put or delete of the key was met: what follows there is
+    /// shadowed.
+    closed: Option<Stripe>,
+    /// Tombstones of the key whose verdict waits.
+    waiting: VecDeque<(SeqNo, Value)>,
+    failed: Option<Error>,
+}
+
+/// Index of the oldest snapshot that sees a version; the number of snapshots for the present.
+type Stripe = usize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The cursor was not moved yet.
+    New,
+    /// It is on an entry that is not judged.
+    On,
+    /// It is on an entry that was judged and lent.
+    Lent,
+    /// The tombstones that wait get this verdict, one a call; then `On`.
+    Release(Verdict),
+}
+
+/// What to do next.
+enum Step {
+    Lend(Verdict),
+    Wait,
+    Release(Verdict),
+    End,
+}
+
+impl<C: Cursor> Retain<C> {
+    /// Judges all of `cursor`, from its first entry on.
+    ///
+    /// `snapshots`, ascending, must hold every number below the newest entry at which anyone may
+    /// still read: the live snapshots, and the visible number if entries lie above it.
+    pub fn new(cursor: C, snapshots: &[SeqNo], beneath: Beneath) -> Self {
+        debug_assert!(snapshots.is_sorted(), "snapshots must ascend");
+        Self {
+            cursor,
+            snapshots: snapshots.to_vec(),
+            beneath,
+            tally: Tally::default(),
+            phase: Phase::New,
+            key: Vec::new(),
+            last: None,
+            closed: None,
+            waiting: VecDeque::new(),
+            failed: None,
+        }
+    }
+
+    /// The figures so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The next entry that is kept; lent until the next call. Errors as [`Self::judge_next`].
+    pub fn next_kept(&mut self) -> Result<Option<Entry<'_>>> {
+        loop {
+            match self.advance()? {
+                None => return Ok(None),
+                Some(Verdict::Keep) => return Ok(self.lent()),
+                Some(Verdict::Drop) => {}
+            }
+        }
+    }
+
+    /// The next entry with its verdict; lent until the next call.
+    ///
+    /// Errors: the source's; `Corruption` if it is out of order (the caller knows which files).
+    /// Either is repeated by every later call.
+    pub fn judge_next(&mut self) -> Result<Option<Judged<'_>>> {
+        let verdict = self.advance()?;
+        Ok(verdict.and_then(|verdict| Some(Judged { entry: self.lent()?, verdict })))
+    }
+
+    /// The entry that `advance` has judged.
+    fn lent(&self) -> Option<Entry<'_>> {
+        match self.phase {
+            Phase::Release(_) => {
+                let (seq, value) = self.waiting.front()?;
+                Some(Entry { key: &self.key, seq: *seq, kind: Kind::Delete, value })
+            }
+            _ => self.cursor.entry(),
+        }
+    }
+
+    fn advance(&mut self) -> Result<Option<Verdict>> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let advanced = self.advance_whole();
+        self.failed = advanced.as_ref().err().cloned();
+        advanced
+    }
+
+    /// Leaves what was lent, then judges until there is something to lend.
+    fn advance_whole(&mut self) -> Result<Option<Verdict>> {
+        match self.phase {
+            Phase::New => self.cursor.seek_first()?,
+            Phase::Lent => self.cursor.next()?,
+            Phase::On => {}
+            Phase::Release(verdict) => {
+                self.waiting.pop_front();
+                if !self.waiting.is_empty() {
+                    return Ok(Some(self.book_waiting(verdict)));
+                }
+            }
+        }
+        self.phase = Phase::On;
+        loop {
+            match self.judge()? {
+                Step::Lend(verdict) => {
+                    self.phase = Phase::Lent;
+                    return Ok(Some(verdict));
+                }
+                Step::Wait => self.cursor.next()?,
+                Step::Release(verdict) => {
+                    self.phase = Phase::Release(verdict);
+                    return Ok(Some(self.book_waiting(verdict)));
+                }
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    /// Judges the entry under the cursor, or those that wait for what it shows.
+    fn judge(&mut self) -> Result<Step> {
+        let Some(entry) = self.cursor.entry() else {
+            let waits = !self.waiting.is_empty();
+            return Ok(if waits { Step::Release(Verdict::Drop) } else { Step::End });
+        };
+        let by_key = self.last.map_or(Ordering::Less, |_| self.key.as_slice().cmp(entry.key));
+        let new_key = by_key == Ordering::Less;
+        let older = by_key == Ordering::Equal && self.last > Some(entry.seq);
+        if !new_key && !older {
+            return Err(out_of_order(entry));
+        }
+        if new_key && !self.waiting.is_empty() {
+            return Ok(Step::Release(Verdict::Drop));
+        }
+        if new_key {
+            self.closed = None;
+        }
+        let stripe = self.snapshots.partition_point(|&snapshot| snapshot < entry.seq);
+        let shadowed = entry.kind != Kind::RangeDelete && self.closed == Some(stripe);
+        let waits = entry.kind == Kind::Delete && !shadowed && self.beneath == Beneath::Nothing;
+        if !shadowed && !waits && !self.waiting.is_empty() {
+            return Ok(Step::Release(Verdict::Keep));
+        }
+
+        // From here on the verdict on this entry stands.
+        let sum = Setsum::of(&entry);
+        self.tally.input += sum;
+        self.tally.entries += 1;
+        self.last = Some(entry.seq);
+        if new_key {
+            self.key.clear();
+            self.key.extend_from_slice(entry.key);
+        }
+        if !shadowed && matches!(entry.kind, Kind::Put | Kind::Delete) {
+            self.closed = Some(stripe);
+        }
+        // In the oldest stripe nothing older can be kept: no need to wait.
+        let gone = shadowed || (waits && stripe == 0);
+        if gone {
+            self.tally.dropped += sum;
+            self.tally.entries_dropped += 1;
+            self.tally.tombstones_dropped += u64::from(entry.kind == Kind::Delete);
+            return Ok(Step::Lend(Verdict::Drop));
+        }
+        if waits {
+            self.waiting.push_back((entry.seq, self.cursor.value()));
+            return Ok(Step::Wait);
+        }
+        Ok(Step::Lend(Verdict::Keep))
+    }
+
+    /// Books the verdict on the first tombstone that waits.
+    fn book_waiting(&mut self, verdict: Verdict) -> Verdict {
+        if let (Verdict::Drop, Some((seq, value))) = (verdict, self.waiting.front()) {
+            let entry = Entry { key: &self.key, seq: *seq, kind: Kind::Delete, value };
+            self.tally.dropped += Setsum::of(&entry);
+            self.tally.entries_dropped += 1;
+            self.tally.tombstones_dropped += 1;
+        }
+        verdict
+    }
+}
+
+fn out_of_order(entry: Entry<'_>) -> Error {
+    let message = format!(
+        "entries out of order: key \"{}\" number {} comes twice or too late",
+        entry.key.escape_ascii(),
+        entry.seq
+    );
+    Error::new(ErrorKind::Corruption, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! What one snapshot sees of a walk, from both ends.
+//!
+//! ```text
+//!              start bound                                     end bound
+//!  entries          │ a9 a4 b7× c8 c2 d3 │ e5 …  … │ x6 y1 y0 z4× │        × tombstone
+//!  at number 7      │    a4     c2 d3    │         │ x6 y1    ·   │
+//!                        └─ front ─▶                 ◀─ back ─┘          they meet exactly once
+//! ```
+//!
+//! 1. Of each key: the newest version at or below the snapshot's number. If that is a tombstone,
+//!    nothing (HEST-2, SST-K1), unless [`Tombstones::Shown`] asks for it (MOSS-17).
+//! 2. Each end has a cursor of its own, opened at its first use; a key that one end has passed is
+//!    never given by the other. An end that meets the other or its bound ends both.
+//! 3. A bound that lies the wrong way round is an empty range, not an error (MOSS-14).
+//! 4. After 16 steps over versions of one key it searches instead (MOSS-16).
+//! 5. A range tombstone is stepped over: applying them comes with `remove_range`. A merge operand
+//!    is `Unsupported`: folding them comes with merge operators. Both places are marked in the code.
+//! 6. An error is repeated by every later call, until a [`Visible::seek`] succeeds (F-28).
+
+use crate::base::cursor::Cursor;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{CollectionId, SeqNo};
+use crate::base::key::{Entry, Kind};
+use crate::base::value::{Key, Value};
+use std::ops::Bound;
+
+/// Steps over versions of one key before it searches.
+const STEPS_MAX: usize = 16;
+
+/// Whether tombstones are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tombstones {
+    /// A deleted key is absent.
+    #[default]
+    Hidden,
+    /// A deleted key is an item of kind [`Kind::Delete`], for tools.
+    Shown,
+}
+
+/// What to show: a snapshot and a range of full keys.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Versions above it do not exist.
+    pub seq: SeqNo,
+    /// Where the range begins.
+    pub start: Bound<Box<[u8]>>,
+    /// Where it ends.
+    pub end: Bound<Box<[u8]>>,
+    /// Whether deleted keys are items too.
+    pub tombstones: Tombstones,
+}
+
+/// One visible key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The user key: the full key without its collection id.
+    pub key: Key,
+    /// Its value, pinned; empty for a tombstone.
+    pub value: Value,
+    /// The number of the operation that wrote it.
+    pub seq: SeqNo,
+    /// [`Kind::Put`], or [`Kind::Delete`] where tombstones are shown.
+    pub kind: Kind,
+}
+
+/// Opens one more cursor over the same sources.
+pub type Open<C> = Box<dyn FnMut() -> Result<C> + Send>;
+
+/// The keys that one snapshot sees in a range, from both ends.
+pub struct Visible<C> {
+    open: Open<C>,
+    view: View,
+    front: End<C>,
+    back: End<C>,
+    done: bool,
+    failed: Option<Error>,
+}
+
+/// One end of the walk.
+struct End<C> {
+    cursor: Option<C>,
+    /// Whether the cursor stands where the last call left it; if not, it must be placed first.
+    placed: bool,
+    /// The last key this end has decided, empty before the first (no full key is empty).
+    passed: Vec<u8>,
+}
+
+impl<C: Cursor> End<C> {
+    const fn new() -> Self {
+        Self { cursor: None, placed: false, passed: Vec::new() }
+    }
+
+    fn pass(&mut self, key: &[u8]) {
+        self.passed.clear();
+        self.passed.extend_from_slice(key);
+    }
+}
+
+/// What the back end found of one key, before it stepped on.
+struct Found {
+    value: Value,
+    seq: SeqNo,
+    kind: Kind,
+}
+
+impl<C: Cursor> Visible<C> {
+    /// The keys of `view`, read through cursors that `open` makes: at most one for each end, when
+    /// that end is first used. Nothing is read before.
+    pub fn new(open: Open<C>, view: View) -> Self {
+        Self { open, view, front: End::new(), back: End::new(), done: false, failed: None }
+    }
+
+    /// The next key from the front. Cost beside the walk: one copy of the key, one pin.
+    ///
+    /// Errors: those of the sources; `Unsupported` at a merge operand.
+    pub fn next_front(&mut self) -> Result<Option<Item>> {
+        if self.advance()?.is_none() {
+            return Ok(None);
+        }
+        let Some(cursor) = &self.front.cursor else { return Ok(None) };
+        let Some(Entry { key, seq, kind, .. }) = cursor.entry() else { return Ok(None) };
+        Ok(Some(Item { key: user_key(key), value: cursor.value(), seq, kind }))
+    }
+
+    /// The next key from the front, lent until the next call: its full key, nothing pinned. The
+    /// fast path for counting, copying and key-only scans. Errors as [`Self::next_front`].
+    pub fn advance(&mut self) -> Result<Option<Entry<'_>>> {
+        self.check()?;
+        match self.advance_front() {
+            Ok(true) => Ok(self.front.cursor.as_ref().and_then(Cursor::entry)),
+            Ok(false) => Ok(None),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// The next key from the back. Cost beside the walk: one copy of the key, one pin a version.
+    ///
+    /// Errors as [`Self::next_front`].
+    pub fn next_back(&mut self) -> Result<Option<Item>> {
+        self.check()?;
+        match self.advance_back() {
+            Ok(Some(Found { value, seq, kind })) => {
+                Ok(Some(Item { key: user_key(&self.back.passed), value, seq, kind }))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Places the front before the first key of the range at or after the full key `key`, which may
+    /// lie behind what was already given: that is then given again. The back keeps its place.
+    ///
+    /// A successful seek clears an earlier error.
+    pub fn seek(&mut self, key: &[u8]) -> Result<()> {
+        self.failed = None;
+        self.done = false;
+        let below_start = match &self.view.start {
+            Bound::Unbounded => false,
+            Bound::Included(start) | Bound::Excluded(start) => *key <= **start,
+        };
+        self.front.passed.clear();
+        let placed =
+            if below_start { self.place_front() } else { self.place_front_at(key, SeqNo::MAX) };
+        placed.map_err(|error| self.fail(error))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.failed = Some(error.clone());
+        error
+    }
+
+    /// The front's cursor, opened if it is not.
+    fn front_cursor(&mut self) -> Result<&mut C> {
+        match &mut self.front.cursor {
+            Some(cursor) => Ok(cursor),
+            slot => Ok(slot.insert((self.open)()?)),
+        }
+    }
+
+    fn place_front_at(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
+        self.front.placed = true;
+        self.front_cursor()?.seek(key, seq)
+    }
+
+    fn place_front(&mut self) -> Result<()> {
+        self.front.placed = true;
+        match self.view.start.clone() {
+            Bound::Unbounded => self.front_cursor()?.seek_first(),
+            Bound::Included(start) => self.place_front_at(&start, SeqNo::MAX),
+            Bound::Excluded(start) => {
+                self.front.pass(&start);
+                self.place_front_at(&start, SeqNo::ZERO)
+            }
+        }
+    }
+
+    fn place_back(&mut self) -> Result<()> {
+        self.back.placed = true;
+        let cursor = match &mut self.back.cursor {
+            Some(cursor) => cursor,
+            slot => slot.insert((self.open)()?),
+        };
+        match &self.view.end {
+            Bound::Unbounded => cursor.seek_last(),
+            Bound::Excluded(end) => cursor.seek_before(end),
+            // The key after `end` is `end` and a zero byte: nothing sorts between them.
+            Bound::Included(end) => cursor.seek_before(&[end, &b"\0"[..]].concat()),
+        }
+    }
+
+    /// Puts the front on the next visible entry; false if there is none.
+    fn advance_front(&mut self) -> Result<bool> {
+        if self.done {
+            return Ok(false);
+        }
+        if !self.front.placed {
+            self.place_front()?;
+        } else if let Some(cursor) = &mut self.front.cursor
+            && is_at(cursor, &self.front.passed)
+        {
+            cursor.next()?;
+        }
+        let Self { view, front, back, done, .. } = self;
+        let Some(cursor) = &mut front.cursor else { return Ok(false) };
+        let mut steps = 0;
+        while let Some(entry) = cursor.entry() {
+            let passed = *entry.key == *front.passed;
+            if !passed && !is_before_end(view, &back.passed, entry.key) {
+                break;
+            }
+            if passed || entry.seq > view.seq {
+                skip(cursor, &mut steps, (!passed).then_some(view.seq))?;
+                continue;
+            }
+            steps = 0;
+            let kind = entry.kind;
+            match kind {
+                // Range tombstones: see invariant 5.
+                Kind::RangeDelete => {}
+                Kind::Merge => return Err(no_operator(entry)),
+                Kind::Put | Kind::Delete => {
+                    front.passed.clear();
+                    front.passed.extend_from_slice(entry.key);
+                    if kind == Kind::Put || view.tombstones == Tombstones::Shown {
+                        return Ok(true);
+                    }
+                }
+            }
+            cursor.next()?;
+        }
+        *done = true;
+        Ok(false)
+    }
+
+    /// Decides the next key from the back, leaves its name in `back.passed`, and the cursor on the
+    /// last entry of the key before.
+    fn advance_back(&mut self) -> Result<Option<Found>> {
+        if self.done {
+            return Ok(None);
+        }
+        if !self.back.placed {
+            self.place_back()?;
+        }
+        let Self { view, front, back, done, .. } = self;
+        let Some(cursor) = &mut back.cursor else { return Ok(None) };
+        while let Some(entry) = cursor.entry() {
+            if !is_after_start(view, &front.passed, entry.key) {
+                break;
+            }
+            back.passed.clear();
+            back.passed.extend_from_slice(entry.key);
+            let Some(found) = newest_backward(cursor, &back.passed, view.seq)? else { continue };
+            match found.kind {
+                Kind::Put => return Ok(Some(found)),
+                Kind::Delete if view.tombstones == Tombstones::Shown => return Ok(Some(found)),
+                Kind::Merge => {
+                    let Found { seq, kind, .. } = found;
+                    return Err(no_operator(Entry { key: &back.passed, seq, kind, value: b"" }));
+                }
+                Kind::Delete | Kind::RangeDelete => {}
+            }
+        }
+        *done = true;
+        Ok(None)
+    }
+}
+
+/// From the last entry of `key`: its newest version at or below `seq`, if any. Leaves the cursor
+/// on the last entry of the key before.
+fn newest_backward(cursor: &mut impl Cursor, key: &[u8], seq: SeqNo) -> Result<Option<Found>> {
+    let mut newest = None;
+    for _ in 0..STEPS_MAX {
+        let Some(entry) = cursor.entry().filter(|entry| *entry.key == *key) else {
+            return Ok(newest);
+        };
+        // Range tombstones: see invariant 5.
+        if entry.seq <= seq && entry.kind != Kind::RangeDelete {
+            newest = Some(Found { value: cursor.value(), seq: entry.seq, kind: entry.kind });
+        }
+        cursor.prev()?;
+    }
+    // Many versions: find the one by search, then leave the key in one leap.
+    cursor.seek(key, seq)?;
+    while let Some(entry) = cursor.entry().filter(|entry| *entry.key == *key) {
+        if entry.kind != Kind::RangeDelete {
+            newest = Some(Found { value: cursor.value(), seq: entry.seq, kind: entry.kind });
+            break;
+        }
+        cursor.next()?;
+    }
+    cursor.seek_before(key)?;
+    Ok(newest)
+}
+
+/// Leaves an entry that is not wanted: a step, or after many a search for `version` of its key
+/// (none: for the next key).
+#[inline]
+fn skip(cursor: &mut impl Cursor, steps: &mut usize, version: Option<SeqNo>) -> Result<()> {
+    *steps += 1;
+    if *steps <= STEPS_MAX {
+        return cursor.next();
+    }
+    *steps = 0;
+    let Some(key) = cursor.entry().map(|entry| entry.key.to_vec()) else { return Ok(()) };
+    cursor.seek(&key, version.unwrap_or(SeqNo::ZERO))?;
+    // A version numbered zero cannot be sought past.
+    if version.is_none() && is_at(cursor, &key) { cursor.next() } else { Ok(()) }
+}
+
+fn is_at(cursor: &impl Cursor, key: &[u8]) -> bool {
+    cursor.entry().is_some_and(|entry| *entry.key == *key)
+}
+
+#[inline]
+fn is_before_end(view: &View, back_passed: &[u8], key: &[u8]) -> bool {
+    let inside = match &view.end {
+        Bound::Unbounded => true,
+        Bound::Included(end) => *key <= **end,
+        Bound::Excluded(end) => *key < **end,
+    };
+    inside && (back_passed.is_empty() || *key < *back_passed)
+}
+
+#[inline]
+fn is_after_start(view: &View, front_passed: &[u8], key: &[u8]) -> bool {
+    let inside = match &view.start {
+        Bound::Unbounded => true,
+        Bound::Included(start) => *key >= **start,
+        Bound::Excluded(start) => *key > **start,
+    };
+    inside && *key > *front_passed
+}
+
+fn user_key(full: &[u8]) -> Key {
+    Key::from(full.get(CollectionId::BYTES..).unwrap_or_default())
+}
+
+fn no_operator(entry: Entry<'_>) -> Error {
+    let Entry { key, seq, .. } = entry;
+    let message = format!(
+        "merge operand {seq} of key \"{}\": this collection has no merge operator",
+        key.escape_ascii()
+    );
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+#[cfg(test)]
+mod tests;
