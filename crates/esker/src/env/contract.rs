@@ -17,9 +17,11 @@ fn content(env: &dyn Env, path: &Path) -> Vec<u8> {
     read_whole(&*file, Access::Positioned).unwrap().bytes().to_vec()
 }
 
+type Test = fn(&dyn Env, &Path);
+
 /// All of them, in a folder of its own each.
 pub(super) fn check(env: &dyn Env, dir: &Path) {
-    let all: [(&str, fn(&dyn Env, &Path)); 10] = [
+    let all: [(&str, Test); 10] = [
         ("create", a_file_is_created_once),
         ("write", what_is_written_is_read),
         ("truncate", a_longer_file_is_filled_with_zeros),
