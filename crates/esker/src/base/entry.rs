@@ -1,1 +1,446 @@
 //! How an operation looks in a log: the entry variants of the `sst` crate, and two of Esker's own.
+//!
+//! ```text
+//! put     42 v(L) [ 08 00  12 v(|k|) k  18 v(n)  22 v(|val|) val ]     L = length of the brackets
+//! delete  4a v(L) [ 28 00  32 v(|k|) k  38 v(n) ]
+//! merge   6a v(L) [ as put; val is the operand ]                        Esker's own, field 13
+//! range   72 v(L) [ as put; val is where the range ends, a full key ]   Esker's own, field 14
+//! k = full key: collection id u32 big-endian ‖ user key      n = sequence number      v = varint
+//! ```
+//!
+//! 1. Every field is written, in this order, also when it is zero; `08`/`28` (`shared`) is always 0.
+//! 2. A range that is open at its end (an empty end in [`Op`]) ends where the next collection
+//!    begins. So collection `u32::MAX` must never be given out.
+//! 3. The reader takes what the crate's reader takes (SST-8.8, SST-9): fields in any order, unknown
+//!    ones skipped, omitted ones zero, the last of a repeated one; varints may be longer than they
+//!    need be in tags and in the entry's length, not in the fields' values and lengths.
+//! 4. Nothing is copied: keys and values are borrowed from the payload.
+//!
+//! Golden bytes: `tests/golden/log-vectors.txt` (SST-6). Source: SST-2.
+
+#![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
+
+use super::batch::{Op, Ops};
+use super::coding::{Decoder, varint_len};
+use super::id::{CollectionId, SeqNo};
+use super::key::{Entry, Kind};
+use std::fmt;
+
+const PUT: u8 = 0x42;
+const DELETE: u8 = 0x4a;
+const MERGE: u8 = 0x6a;
+const RANGE_DELETE: u8 = 0x72;
+
+/// The full key where the range that `op` deletes ends (excluded), as the id and user key to join.
+pub fn range_end<'a>(op: &Op<'a>) -> ([u8; CollectionId::BYTES], &'a [u8]) {
+    let id = if op.value.is_empty() { op.collection.0.saturating_add(1) } else { op.collection.0 };
+    (id.to_be_bytes(), op.value)
+}
+
+fn inner_len(op: &Op<'_>, seq: SeqNo) -> usize {
+    let key = CollectionId::BYTES + op.key.len();
+    let front = 2 + 1 + len_of_len(key) + key + 1 + varint_len(seq.0);
+    let value = match op.kind {
+        Kind::Delete => return front,
+        Kind::Put | Kind::Merge => op.value.len(),
+        Kind::RangeDelete => CollectionId::BYTES + op.value.len(),
+    };
+    front + 1 + len_of_len(value) + value
+}
+
+#[inline]
+const fn len_of_len(len: usize) -> usize {
+    varint_len(widen(len))
+}
+
+#[inline]
+#[expect(clippy::as_conversions, reason = "usize is at most 64 bits wide; `from` is not const")]
+const fn widen(len: usize) -> u64 {
+    len as u64
+}
+
+/// Bytes of `op`'s entry under number `seq`.
+#[inline]
+pub fn entry_len(op: &Op<'_>, seq: SeqNo) -> usize {
+    let inner = inner_len(op, seq);
+    1 + len_of_len(inner) + inner
+}
+
+/// Bytes of the payload of `ops` when the first gets number `first`.
+pub fn ops_len(ops: &impl Ops, first: SeqNo) -> usize {
+    ops.iter().zip(first.0..).map(|(op, seq)| entry_len(&op, SeqNo(seq))).sum()
+}
+
+/// The length of a payload, measured before its sequence numbers are known.
+///
+/// A number's varint changes its length only at powers of 128, so a measure taken near the current
+/// number, outside every lock, holds but for eight moments in the life of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpsLen {
+    bytes: u64,
+    count: u64,
+    from: u64,
+    to: u64,
+}
+
+impl OpsLen {
+    /// No operations: 0 bytes whatever the number.
+    pub const EMPTY: Self = Self { bytes: 0, count: 0, from: 0, to: u64::MAX };
+
+    /// Measures `ops` as if their numbers began at `near`. Cost: a few ns an operation.
+    #[inline]
+    pub fn at(ops: &impl Ops, near: SeqNo) -> Self {
+        let (bytes, count) = (widen(ops_len(ops, near)), widen(ops.count()));
+        let bits = 7 * varint_len(near.0);
+        let from = if bits == 7 { 0 } else { 1u64 << (bits - 7) };
+        let last = if bits >= 64 { u64::MAX } else { (1u64 << bits) - 1 };
+        match (last - from).checked_sub(count.saturating_sub(1)) {
+            Some(room) if near.0 <= from + room => Self { bytes, count, from, to: from + room },
+            _ => Self { bytes, count, from: near.0, to: near.0 },
+        }
+    }
+
+    /// Whether the measure holds when the first operation gets number `first`.
+    #[inline]
+    pub fn fits(&self, first: SeqNo) -> bool {
+        self.from <= first.0 && first.0 <= self.to
+    }
+
+    /// Bytes of the payload.
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many operations were measured; each takes one sequence number.
+    #[inline]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+/// A few bytes built on the stack, so that the vector grows once and not byte by byte.
+struct Short<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Short<N> {
+    #[inline]
+    const fn new() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    #[inline]
+    fn varint(&mut self, mut n: u64) {
+        while n >= 0x80 {
+            self.byte(n.to_le_bytes()[0] | 0x80);
+            n >>= 7;
+        }
+        self.byte(n.to_le_bytes()[0]);
+    }
+
+    #[inline]
+    fn all(&mut self, bytes: [u8; CollectionId::BYTES]) {
+        for byte in bytes {
+            self.byte(byte);
+        }
+    }
+
+    #[inline]
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// Appends the entry of `op` but for the bytes of [`Op::value`], which end it (a delete has none).
+#[inline]
+pub fn put_entry_front(out: &mut Vec<u8>, op: &Op<'_>, seq: SeqNo) {
+    let (tag, shared, key, number) = match op.kind {
+        Kind::Put => (PUT, 0x08, 0x12, 0x18),
+        Kind::Delete => (DELETE, 0x28, 0x32, 0x38),
+        Kind::Merge => (MERGE, 0x08, 0x12, 0x18),
+        Kind::RangeDelete => (RANGE_DELETE, 0x08, 0x12, 0x18),
+    };
+    let mut head = Short::<32>::new();
+    head.byte(tag);
+    head.varint(widen(inner_len(op, seq)));
+    head.byte(shared);
+    head.byte(0);
+    head.byte(key);
+    head.varint(widen(CollectionId::BYTES + op.key.len()));
+    head.all(op.collection.0.to_be_bytes());
+    out.extend_from_slice(head.get());
+    out.extend_from_slice(op.key);
+    let mut middle = Short::<32>::new();
+    middle.byte(number);
+    middle.varint(seq.0);
+    match op.kind {
+        Kind::Delete => {}
+        Kind::Put | Kind::Merge => {
+            middle.byte(0x22);
+            middle.varint(widen(op.value.len()));
+        }
+        Kind::RangeDelete => {
+            middle.byte(0x22);
+            middle.varint(widen(CollectionId::BYTES + op.value.len()));
+            middle.all(range_end(op).0);
+        }
+    }
+    out.extend_from_slice(middle.get());
+}
+
+/// Appends the entry of `op` under number `seq`: exactly [`entry_len`] bytes.
+#[inline]
+pub fn put_entry(out: &mut Vec<u8>, op: &Op<'_>, seq: SeqNo) {
+    put_entry_front(out, op, seq);
+    if op.kind != Kind::Delete {
+        out.extend_from_slice(op.value);
+    }
+}
+
+/// What is wrong with a payload, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bad {
+    /// Offset of the entry in the payload.
+    pub offset: usize,
+    /// What must be there.
+    pub want: &'static str,
+    /// What is.
+    pub found: String,
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "byte {} of payload: want {}, found {}", self.offset, self.want, self.found)
+    }
+}
+
+/// A field of a protobuf message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// Wire type 0.
+    Varint(u64),
+    /// Wire type 1.
+    Fixed64(u64),
+    /// Wire type 2.
+    Bytes(&'a [u8]),
+    /// Wire type 5.
+    Fixed32(u32),
+}
+
+/// The next field's number and value; none if it is malformed (invariant 3).
+pub fn take_field<'a>(input: &mut Decoder<'a>) -> Option<(u64, Field<'a>)> {
+    let tag = input.varint()?;
+    let field = match tag & 7 {
+        0 => Field::Varint(input.minimal_varint()?),
+        1 => Field::Fixed64(input.u64()?),
+        2 => {
+            let len = usize::try_from(input.minimal_varint()?).ok()?;
+            Field::Bytes(input.bytes(len)?)
+        }
+        5 => Field::Fixed32(input.u32()?),
+        _ => return None,
+    };
+    (tag >> 3 != 0).then_some((tag >> 3, field))
+}
+
+/// The entries of a payload in order. Ends after the first that is bad.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    input: Decoder<'a>,
+    total: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// Starts at the first entry of `payload`.
+    pub fn new(payload: &'a [u8]) -> Self {
+        Self { input: Decoder::new(payload), total: payload.len() }
+    }
+
+    /// Where the next entry begins in the payload.
+    pub fn offset(&self) -> usize {
+        self.total - self.input.rest().len()
+    }
+
+    fn entry(&mut self) -> Result<Entry<'a>, (&'static str, String)> {
+        let truncated = || ("a whole entry", "the end of the payload".to_owned());
+        let tag = self.input.varint().ok_or_else(truncated)?;
+        let kind = match u8::try_from(tag) {
+            Ok(PUT) => Kind::Put,
+            Ok(DELETE) => Kind::Delete,
+            Ok(MERGE) => Kind::Merge,
+            Ok(RANGE_DELETE) => Kind::RangeDelete,
+            _ => return Err(("an entry tag 42, 4a, 6a or 72", format!("{tag:02x}"))),
+        };
+        let inner = self.input.length_prefixed().ok_or_else(truncated)?;
+        entry_of(kind, inner)
+    }
+}
+
+fn entry_of(kind: Kind, inner: &[u8]) -> Result<Entry<'_>, (&'static str, String)> {
+    let base = if kind == Kind::Delete { 5 } else { 1 };
+    let (mut shared, mut key, mut seq, mut value) = (0, &[][..], 0, &[][..]);
+    let mut input = Decoder::new(inner);
+    while !input.is_empty() {
+        let (number, field) = take_field(&mut input)
+            .ok_or_else(|| ("fields that end with their entry", "a malformed field".to_owned()))?;
+        match (number.wrapping_sub(base), field) {
+            (0, Field::Varint(n)) => shared = n,
+            (1, Field::Bytes(bytes)) => key = bytes,
+            (2, Field::Varint(n)) => seq = n,
+            (3, Field::Bytes(bytes)) if kind != Kind::Delete => value = bytes,
+            _ => {}
+        }
+    }
+    if shared != 0 {
+        return Err(("no bytes shared with another key", format!("{shared} shared")));
+    }
+    Ok(Entry { key, seq: SeqNo(seq), kind, value })
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, Bad>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.input.is_empty() {
+            return None;
+        }
+        let offset = self.offset();
+        let entry = self.entry();
+        if entry.is_err() {
+            self.input = Decoder::new(&[]);
+        }
+        Some(entry.map_err(|(want, found)| Bad { offset, want, found }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Batch;
+    use super::super::coding::put_varint;
+    use super::*;
+
+    const KINDS: [Kind; 4] = [Kind::Put, Kind::Delete, Kind::Merge, Kind::RangeDelete];
+
+    fn op<'a>(kind: Kind, key: &'a [u8], value: &'a [u8]) -> Op<'a> {
+        Op { kind, collection: CollectionId(7), key, value }
+    }
+
+    fn full(id: u32, key: &[u8]) -> Vec<u8> {
+        [&id.to_be_bytes()[..], key].concat()
+    }
+
+    #[test]
+    fn every_kind_round_trips_at_every_length_of_number_and_parts() {
+        let bytes = vec![9; 70_000];
+        for kind in KINDS {
+            for len in [0, 1, 100, 123, 124, 127, 128, 16_380, 16_384, 65_536] {
+                for seq in [0, 127, 128, (1 << 56) - 1, u64::MAX].map(SeqNo) {
+                    let value = if kind == Kind::Delete { &[] } else { &bytes[..len] };
+                    let op = op(kind, &bytes[..len], value);
+                    let mut out = Vec::new();
+                    put_entry(&mut out, &op, seq);
+                    assert_eq!(out.len(), entry_len(&op, seq));
+                    let entries: Vec<_> = Entries::new(&out).map(Result::unwrap).collect();
+                    let key = full(7, op.key);
+                    let end = full(if len == 0 { 8 } else { 7 }, value);
+                    let value = if kind == Kind::RangeDelete { &end[..] } else { value };
+                    assert_eq!(entries, [Entry { key: &key, seq, kind, value }]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_measure_holds_for_exactly_the_numbers_of_its_length() {
+        let mut batch = Batch::default();
+        for count in 1..4u64 {
+            batch.push(op(Kind::Put, b"k", b"v")).unwrap();
+            for near in [0, 100, 124, 125, 126, 127, 128, 16_381, 16_384, (1 << 56) - 2] {
+                let len = OpsLen::at(&batch, SeqNo(near));
+                assert_eq!(len.count(), count);
+                assert!(len.fits(SeqNo(near)));
+                for first in [near.saturating_sub(3), near.saturating_sub(1), near, near + 1] {
+                    let exact = ops_len(&batch, SeqNo(first)) as u64;
+                    assert!(!len.fits(SeqNo(first)) || len.bytes() == exact, "{near} {first}");
+                }
+            }
+        }
+        assert!(OpsLen::at(&batch, SeqNo(200)).fits(SeqNo(16_000)));
+        assert!(!OpsLen::at(&batch, SeqNo(200)).fits(SeqNo(100)));
+    }
+
+    fn put_with(fields: &[u8]) -> Vec<u8> {
+        let mut out = vec![PUT];
+        put_varint(&mut out, fields.len() as u64);
+        out.extend_from_slice(fields);
+        out
+    }
+
+    /// SST-9: omitted fields are 0, unknown ones are skipped, order is free.
+    #[test]
+    fn what_the_crate_tolerates_in_an_entry_is_tolerated() {
+        let cases: [(&[u8], &[u8], u64, &[u8]); 4] = [
+            (&[], b"", 0, b""),
+            (&[0x18, 5], b"", 5, b""),
+            (&[0x22, 1, b'v', 0x18, 5, 0x12, 1, b'k', 0x08, 0], b"k", 5, b"v"),
+            (&[0x12, 1, b'k', 0x7a, 2, 1, 2, 0x78, 9, 0x7d, 1, 2, 3, 4], b"k", 0, b""),
+        ];
+        for (fields, key, seq, value) in cases {
+            let bytes = put_with(fields);
+            let entry = Entries::new(&bytes).next().unwrap().unwrap();
+            assert_eq!(entry, Entry { key, seq: SeqNo(seq), kind: Kind::Put, value });
+        }
+        let long_tag_and_length = [0xc2, 0x00, 0x82, 0x00, 0x18, 0x05];
+        assert_eq!(Entries::new(&long_tag_and_length).next().unwrap().unwrap().seq, SeqNo(5));
+    }
+
+    /// SST-9, SST-8.8: what the crate refuses is refused, with the offset; nothing follows it.
+    #[test]
+    fn what_the_crate_refuses_in_an_entry_is_refused() {
+        let cases: [&[u8]; 6] = [
+            &[0x08, 1],             // shared
+            &[0x18, 0x85, 0x00],    // number longer than it need be
+            &[0x12, 0x81, 0x00, 7], // length longer than it need be
+            &[0x12, 9, 7],          // past the end
+            &[0x1b],                // no such wire type
+            &[0x18],                // no value
+        ];
+        let good = put_with(&[0x18, 5]);
+        for fields in cases {
+            let mut bytes = [good.clone(), put_with(fields)].concat();
+            bytes.extend(&good);
+            let mut entries = Entries::new(&bytes);
+            assert!(entries.next().unwrap().is_ok());
+            assert_eq!(entries.next().unwrap().unwrap_err().offset, good.len(), "{fields:?}");
+            assert!(entries.next().is_none());
+        }
+        assert!(Entries::new(&[0x52, 0]).next().unwrap().is_err());
+    }
+
+    /// F-39: any bytes give entries or an error, never a panic.
+    #[test]
+    fn every_cut_and_every_flip_of_a_payload_is_survived() {
+        let mut bytes = Vec::new();
+        for (kind, seq) in KINDS.into_iter().zip(1..) {
+            put_entry(&mut bytes, &op(kind, b"key", b"value"), SeqNo(seq));
+        }
+        for at in 0..bytes.len() {
+            let _ = Entries::new(&bytes[..at]).count();
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                let _ = Entries::new(&flipped).count();
+            }
+        }
+    }
+}
