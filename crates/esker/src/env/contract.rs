@@ -124,8 +124,14 @@ fn a_lock_is_held_by_one_and_names_its_holder(env: &dyn Env, dir: &Path) {
     let refused = env.lock(&path, "process 8").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::WouldBlock);
     assert_eq!(refused.to_string(), "process 7");
+    assert_eq!(env.lock_shared(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
     drop(held);
     drop(env.lock(&path, "process 8").unwrap());
+    let readers = [env.lock_shared(&path).unwrap(), env.lock_shared(&path).unwrap()];
+    assert_eq!(env.lock(&path, "process 9").unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(readers);
+    drop(env.lock(&path, "process 9").unwrap());
+    assert!(env.lock_shared(&dir.join("none")).is_err());
 }
 
 fn a_map_shows_the_whole_file(env: &dyn Env, dir: &Path) {

@@ -95,7 +95,7 @@ struct State {
     identities: Chance,
     /// For [`Sim::crash`], apart from both.
     futures: Chance,
-    locks: Vec<NodeId>,
+    locks: Vec<Held>,
     mapping: bool,
 }
 
@@ -467,19 +467,28 @@ impl Env for Sim {
                 None => state.disk.create(path)?,
                 Some(_) => state.disk.find_file(path)?,
             };
-            if state.locks.contains(&node) {
-                let note = state.disk.file(node).visible.whole();
-                let note = String::from_utf8_lossy(&note).into_owned();
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, note));
-            }
-            state.disk.opened(node);
-            state.locks.push(node);
+            state.take_lock(node, How::Alone)?;
             let file = state.disk.file_mut(node);
             file.set_len(0);
             file.write(note.as_bytes(), 0);
             Ok(node)
         })?;
-        Ok(Box::new(SimLock { shared: Arc::clone(&self.shared), node }))
+        Ok(Box::new(SimLock {
+            shared: Arc::clone(&self.shared),
+            held: Held { node, how: How::Alone },
+        }))
+    }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        let node = self.shared.call(Call::Open, |state| {
+            let node = state.disk.find_file(path)?;
+            state.take_lock(node, How::Shared)?;
+            Ok(node)
+        })?;
+        Ok(Box::new(SimLock {
+            shared: Arc::clone(&self.shared),
+            held: Held { node, how: How::Shared },
+        }))
     }
 
     fn now(&self) -> Duration {
@@ -701,10 +710,38 @@ impl Append for SimAppend {
     }
 }
 
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Alone,
+    Shared,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    node: NodeId,
+    how: How,
+}
+
+impl State {
+    /// Errors: `WouldBlock` with what the file says about its holder.
+    fn take_lock(&mut self, node: NodeId, how: How) -> io::Result<()> {
+        let mut others = self.locks.iter().filter(|held| held.node == node);
+        if others.any(|held| held.how == How::Alone || how == How::Alone) {
+            let note = self.disk.file(node).visible.whole();
+            let note = String::from_utf8_lossy(&note).into_owned();
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, note));
+        }
+        self.disk.opened(node);
+        self.locks.push(Held { node, how });
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 struct SimLock {
     shared: Arc<Shared>,
-    node: NodeId,
+    held: Held,
 }
 
 impl Lock for SimLock {}
@@ -712,7 +749,9 @@ impl Lock for SimLock {}
 impl Drop for SimLock {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
-        state.locks.retain(|&node| node != self.node);
-        state.disk.closed(self.node);
+        if let Some(place) = state.locks.iter().position(|&held| held == self.held) {
+            state.locks.swap_remove(place);
+        }
+        state.disk.closed(self.held.node);
     }
 }
