@@ -47,6 +47,16 @@ impl Value {
         Self { bytes: bytes.as_ptr(), len: bytes.len(), _owner: Some(owner) }
     }
 
+    /// The bytes that `lend` finds in `owner`, which may be any part of it.
+    #[inline]
+    pub fn lent<O: Owner>(owner: Arc<O>, lend: impl FnOnce(&O) -> &[u8]) -> Self {
+        let bytes = lend(&owner);
+        let (bytes, len) = (bytes.as_ptr(), bytes.len());
+        // `lend` is generic over the lifetime of its borrow, so what it returns is borrowed from
+        // `owner` (or static), and stays so while an `Arc` forbids every unique borrow of it.
+        Self { bytes, len, _owner: Some(owner) }
+    }
+
     /// The range `start..start + len` of a shared buffer; none if it does not lie inside.
     #[inline]
     pub fn shared(owner: Arc<[u8]>, start: usize, len: usize) -> Option<Self> {
@@ -183,6 +193,15 @@ mod tests {
         assert!(Value::shared(buffer.clone(), 2, 2).is_none());
         assert!(Value::shared(buffer, usize::MAX, 2).is_none());
         assert_eq!(Value::EMPTY, b"");
+    }
+
+    #[test]
+    fn a_lent_value_keeps_its_owner() {
+        let owner = Arc::new(vec![1u8, 2, 3]);
+        let value = Value::lent(owner.clone(), |bytes| &bytes[1..]);
+        assert_eq!(Arc::strong_count(&owner), 2);
+        drop(owner);
+        assert_eq!(value, [2, 3]);
     }
 
     #[test]
