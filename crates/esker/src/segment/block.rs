@@ -1,0 +1,600 @@
+//! A data block: a few kilobytes of sorted entries.
+//!
+//! ```text
+//! block   | entry ×n | restart: u32 ×r | r: u32 |
+//! entry   | shared: varint | unshared: varint | value length: varint | tag: u64 |
+//!         | key from `shared` on | value |
+//! ```
+//!
+//! `shared` is the number of bytes an entry's full key has in common with the one before it. A
+//! restart is the offset of an entry that shares nothing; `tag` is number and kind.
+//!
+//! 1. Entries ascend strictly in the order of [`Entry::order`]. The first is a restart.
+//! 2. At most [`RESTART_INTERVAL_MAX`] entries lie between restarts, so that a hostile block cannot
+//!    make a step backwards rebuild gigabytes of keys.
+//! 3. An entry takes at least 11 bytes, so every walk ends.
+//! 4. Steps do not allocate: a [`Walk`] reuses one key buffer. A step back decodes the entries since
+//!    the last restart once, and keeps them until it has walked through them.
+//!
+//! After LevelDB's `table/block.cc`; a search compares what keys share, as LMDB and fst do, so that
+//! it rebuilds none.
+
+#![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
+
+use super::format::Damage;
+use crate::base::coding::{Decoder, put_varint};
+use crate::base::id::{CollectionId, SeqNo};
+use crate::base::key::{Entry, KEY_BYTES_MAX, Kind, pack_tag, unpack_tag};
+use std::cmp::Ordering;
+use std::ops::Range;
+
+/// The most entries between two restarts.
+pub(super) const RESTART_INTERVAL_MAX: usize = 256;
+/// The longest full key.
+const FULL_KEY_BYTES_MAX: usize = CollectionId::BYTES + KEY_BYTES_MAX;
+/// More than the lengths and the tag of an entry and a restart ever take.
+const ENTRY_OVERHEAD_BYTES: usize = 3 + 3 + 5 + 8 + 4;
+
+/// How much space a builder keeps for the next block.
+const SPACE_KEPT_BYTES: usize = 1 << 20;
+
+/// How many bytes two keys begin with in common.
+#[inline]
+pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    let (a_words, b_words) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let mut words = 0;
+    for (a, b) in a_words.iter().zip(b_words) {
+        let differ = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differ != 0 {
+            return words * 8 + usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0);
+        }
+        words += 1;
+    }
+    let done = words * 8;
+    let (a, b) = (a.get(done..).unwrap_or_default(), b.get(done..).unwrap_or_default());
+    done + a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Makes a block in memory.
+#[derive(Debug)]
+pub(super) struct BlockBuilder {
+    bytes: Vec<u8>,
+    restarts: Vec<u32>,
+    since_restart: usize,
+    restart_interval: usize,
+}
+
+impl BlockBuilder {
+    pub(super) fn new(restart_interval: usize) -> Self {
+        let restart_interval = restart_interval.clamp(1, RESTART_INTERVAL_MAX);
+        Self { bytes: Vec::new(), restarts: Vec::new(), since_restart: 0, restart_interval }
+    }
+
+    /// Appends an entry whose key has `shared` bytes in common with the one before.
+    pub(super) fn push(&mut self, shared: usize, entry: &Entry<'_>) {
+        let mut shared = shared;
+        if self.restarts.is_empty() || self.since_restart == self.restart_interval {
+            shared = 0;
+            self.since_restart = 0;
+            self.restarts.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        }
+        self.since_restart += 1;
+        let suffix = entry.key.get(shared..).unwrap_or_default();
+        self.bytes.reserve(ENTRY_OVERHEAD_BYTES + suffix.len() + entry.value.len());
+        for len in [shared, suffix.len(), entry.value.len()] {
+            put_varint(&mut self.bytes, super::format::to_u64(len));
+        }
+        self.bytes.extend_from_slice(&pack_tag(entry.seq, entry.kind).to_le_bytes());
+        self.bytes.extend_from_slice(suffix);
+        self.bytes.extend_from_slice(entry.value);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.restarts.is_empty()
+    }
+
+    /// Its bytes if it were finished now.
+    pub(super) fn byte_count(&self) -> usize {
+        self.bytes.len() + self.restarts.len() * 4 + 4
+    }
+
+    /// Its bytes, at most, after one more entry.
+    pub(super) fn byte_count_with(&self, entry: &Entry<'_>) -> usize {
+        self.byte_count() + ENTRY_OVERHEAD_BYTES + entry.key.len() + entry.value.len()
+    }
+
+    /// Completes the block.
+    pub(super) fn finish(&mut self) -> &[u8] {
+        for restart in &self.restarts {
+            self.bytes.extend_from_slice(&restart.to_le_bytes());
+        }
+        let count = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(&count.to_le_bytes());
+        &self.bytes
+    }
+
+    /// Begins the next block. The space of an oversize one is given back.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(SPACE_KEPT_BYTES);
+        self.restarts.clear();
+        self.since_restart = 0;
+    }
+}
+
+/// The parts of a block.
+#[derive(Clone, Copy, Debug)]
+struct Parts<'a> {
+    entries: &'a [u8],
+    restarts: &'a [[u8; 4]],
+}
+
+impl<'a> Parts<'a> {
+    #[inline]
+    fn of(payload: &'a [u8]) -> Result<Self, Damage> {
+        Self::split(payload).ok_or_else(|| Damage::new(0, "a block with entries and restarts"))
+    }
+
+    #[inline]
+    fn split(payload: &'a [u8]) -> Option<Self> {
+        let (rest, count) = payload.split_last_chunk::<4>()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+        let entries_len = rest.len().checked_sub(count.checked_mul(4)?)?;
+        let (entries, restarts) = rest.split_at_checked(entries_len)?;
+        let restarts = restarts.as_chunks::<4>().0;
+        (!entries.is_empty() && !restarts.is_empty()).then_some(Self { entries, restarts })
+    }
+
+    /// Offset of restart `i`; beyond all entries if there is none.
+    #[inline]
+    fn restart(&self, i: usize) -> usize {
+        let at = self.restarts.get(i).map_or(u32::MAX, |at| u32::from_le_bytes(*at));
+        usize::try_from(at).unwrap_or(usize::MAX)
+    }
+
+    /// The offset from which the first entry at or after (`key`, `seq`) is found by going forward.
+    #[inline]
+    fn restart_before(&self, key: &[u8], seq: SeqNo) -> Result<usize, Damage> {
+        let (mut below, mut above) = (0, self.restarts.len());
+        while above - below > 1 {
+            let middle = below.midpoint(above);
+            let at = self.restart(middle);
+            let head = Head::decode(self.entries, at)?;
+            if head.shared != 0 {
+                return Err(Damage::new(at, "a restart that shares nothing"));
+            }
+            match head.suffix(self.entries).cmp(key).then(seq.cmp(&SeqNo(head.tag >> 8))) {
+                Ordering::Less => below = middle,
+                Ordering::Equal | Ordering::Greater => above = middle,
+            }
+        }
+        Ok(self.restart(below))
+    }
+}
+
+/// One entry, found but not rebuilt. Offsets are within the block.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    shared: usize,
+    key_at: usize,
+    value_at: usize,
+    end: usize,
+    tag: u64,
+}
+
+impl Head {
+    #[inline]
+    fn decode(entries: &[u8], at: usize) -> Result<Self, Damage> {
+        Self::split(entries, at).ok_or_else(|| Damage::new(at, "an entry inside its block"))
+    }
+
+    #[inline]
+    fn split(entries: &[u8], at: usize) -> Option<Self> {
+        let mut input = Decoder::new(entries.get(at..)?);
+        let shared = length(&mut input)?;
+        let unshared = length(&mut input)?;
+        let value_len = length(&mut input)?;
+        let tag = input.u64()?;
+        let key_at = entries.len() - input.rest().len();
+        let value_at = key_at.checked_add(unshared)?;
+        let end = value_at.checked_add(value_len)?;
+        (end <= entries.len()).then_some(Self { shared, key_at, value_at, end, tag })
+    }
+
+    #[inline]
+    fn suffix<'a>(&self, entries: &'a [u8]) -> &'a [u8] {
+        entries.get(self.key_at..self.value_at).unwrap_or_default()
+    }
+}
+
+/// A varint that is mostly one or two bytes.
+#[inline]
+fn length(input: &mut Decoder<'_>) -> Option<usize> {
+    if let [first @ 0..0x80, ..] = input.rest() {
+        let first = usize::from(*first);
+        input.u8()?;
+        return Some(first);
+    }
+    if let [first, second @ 0..0x80, ..] = input.rest() {
+        let both = usize::from(*first & 0x7f) | usize::from(*second) << 7;
+        input.array::<2>()?;
+        return Some(both);
+    }
+    usize::try_from(input.varint()?).ok()
+}
+
+/// The offsets of the restarts.
+pub(super) fn restarts(payload: &[u8]) -> Result<impl Iterator<Item = usize>, Damage> {
+    let parts = Parts::of(payload)?;
+    Ok((0..parts.restarts.len()).map(move |i| parts.restart(i)))
+}
+
+/// What a search of one block found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The newest version at or below the wanted number; the value is at this range of the block.
+    Here(SeqNo, Kind, Range<usize>),
+    /// The block has an entry above the key and none of it.
+    Absent,
+    /// All entries of the block are before the wanted place.
+    Beyond,
+}
+
+/// The newest version of `key` at or below `at`. Rebuilds no key.
+pub(super) fn search(payload: &[u8], key: &[u8], at: SeqNo) -> Result<Found, Damage> {
+    let parts = Parts::of(payload)?;
+    let entries = parts.entries;
+    let mut offset = parts.restart_before(key, at)?;
+    // How many bytes of `key` the entry before had; it is below `key`, or a newer version of it.
+    let mut matched = 0;
+    let mut is_first = true;
+    while offset < entries.len() {
+        let head = Head::decode(entries, offset)?;
+        if is_first && head.shared != 0 {
+            return Err(Damage::new(offset, "a restart that shares nothing"));
+        }
+        is_first = false;
+        // A restart shares nothing, whatever it has in common with the entry before.
+        matched = if head.shared == 0 { 0 } else { matched };
+        match head.shared.cmp(&matched) {
+            // It shares the byte that made the one before smaller.
+            Ordering::Greater => {}
+            // It left what the one before had in common with `key`, and it is above that one.
+            Ordering::Less => return Ok(Found::Absent),
+            Ordering::Equal => {
+                let (suffix, wanted) =
+                    (head.suffix(entries), key.get(matched..).unwrap_or_default());
+                if suffix == wanted {
+                    if SeqNo(head.tag >> 8) <= at {
+                        let (seq, kind) = known_kind(head.tag, offset)?;
+                        return Ok(Found::Here(seq, kind, head.value_at..head.end));
+                    }
+                    matched = key.len();
+                } else {
+                    if suffix > wanted {
+                        return Ok(Found::Absent);
+                    }
+                    matched += shared_len(suffix, wanted);
+                }
+            }
+        }
+        offset = head.end;
+    }
+    Ok(Found::Beyond)
+}
+
+#[inline]
+fn known_kind(tag: u64, at: usize) -> Result<(SeqNo, Kind), Damage> {
+    unpack_tag(tag).ok_or_else(|| Damage::new(at, "an entry of a known kind"))
+}
+
+/// One entry before a [`Walk`] that goes backwards.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    at: usize,
+    head: Head,
+    key_from: usize,
+    key_to: usize,
+}
+
+/// A place in a block, and the rebuilt key there. The block's bytes are handed to every call; they
+/// must be those it was loaded with.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    key: Vec<u8>,
+    seq: SeqNo,
+    kind: Option<Kind>,
+    value: Range<usize>,
+    at: usize,
+    next: usize,
+    entries_end: usize,
+    behind: Vec<Behind>,
+    behind_keys: Vec<u8>,
+}
+
+impl Walk {
+    /// Before the first entry of a block.
+    pub(super) fn load(&mut self, payload: &[u8]) -> Result<(), Damage> {
+        self.entries_end = Parts::of(payload)?.entries.len();
+        self.restart_at(0);
+        Ok(())
+    }
+
+    fn restart_at(&mut self, offset: usize) {
+        self.key.clear();
+        self.at = offset;
+        self.next = offset;
+        self.behind.clear();
+    }
+
+    /// To the next entry; false, past the last one, if there is none.
+    #[inline]
+    pub(super) fn next(&mut self, payload: &[u8]) -> Result<bool, Damage> {
+        self.behind.clear();
+        self.at = self.next;
+        if self.at >= self.entries_end {
+            return Ok(false);
+        }
+        let entries = payload.get(..self.entries_end).unwrap_or_default();
+        let head = Head::decode(entries, self.at)?;
+        let suffix = head.suffix(entries);
+        if head.shared > self.key.len() || head.shared + suffix.len() > FULL_KEY_BYTES_MAX {
+            return Err(Damage::new(self.at, "a key that the one before begins"));
+        }
+        self.key.truncate(head.shared);
+        self.key.extend_from_slice(suffix);
+        (self.seq, self.kind) =
+            known_kind(head.tag, self.at).map(|(seq, kind)| (seq, Some(kind)))?;
+        self.value = head.value_at..head.end;
+        self.next = head.end;
+        Ok(true)
+    }
+
+    /// To the first entry at or after (`key`, `seq`); false, past the last one, if there is none.
+    pub(super) fn seek(&mut self, payload: &[u8], key: &[u8], seq: SeqNo) -> Result<bool, Damage> {
+        let parts = Parts::of(payload)?;
+        self.entries_end = parts.entries.len();
+        self.restart_at(parts.restart_before(key, seq)?);
+        while self.next(payload)? {
+            if self.key.as_slice().cmp(key).then(seq.cmp(&self.seq)) != Ordering::Less {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// To the last entry.
+    pub(super) fn last(&mut self, payload: &[u8]) -> Result<bool, Damage> {
+        self.entries_end = Parts::of(payload)?.entries.len();
+        self.restart_at(self.entries_end);
+        self.prev(payload)
+    }
+
+    /// To the entry before; false if there is none. A walk past the last entry goes to it.
+    pub(super) fn prev(&mut self, payload: &[u8]) -> Result<bool, Damage> {
+        if self.behind.is_empty() {
+            self.look_behind(payload)?;
+        }
+        let Some(Behind { at, head, key_from, key_to }) = self.behind.pop() else {
+            return Ok(false);
+        };
+        self.key.clear();
+        self.key.extend_from_slice(self.behind_keys.get(key_from..key_to).unwrap_or_default());
+        (self.seq, self.kind) = known_kind(head.tag, at).map(|(seq, kind)| (seq, Some(kind)))?;
+        self.value = head.value_at..head.end;
+        self.at = at;
+        self.next = head.end;
+        Ok(true)
+    }
+
+    /// Decodes the entries from the last restart before here up to here.
+    fn look_behind(&mut self, payload: &[u8]) -> Result<(), Damage> {
+        let parts = Parts::of(payload)?;
+        let limit = u32::try_from(self.at).unwrap_or(u32::MAX);
+        let before = parts.restarts.partition_point(|at| u32::from_le_bytes(*at) < limit);
+        let Some(last) = before.checked_sub(1) else { return Ok(()) };
+        self.behind_keys.clear();
+        let (mut offset, mut key_from, mut key_to) = (parts.restart(last), 0, 0);
+        while offset < self.at {
+            let head = Head::decode(parts.entries, offset)?;
+            let suffix = head.suffix(parts.entries);
+            let too_many = self.behind.len() == RESTART_INTERVAL_MAX;
+            let shares = head.shared <= key_to - key_from;
+            if !shares || head.shared + suffix.len() > FULL_KEY_BYTES_MAX || too_many {
+                return Err(Damage::new(offset, "a key that the one before begins"));
+            }
+            let copied_from = key_from;
+            key_from = key_to;
+            self.behind_keys.extend_from_within(copied_from..copied_from + head.shared);
+            self.behind_keys.extend_from_slice(suffix);
+            key_to = self.behind_keys.len();
+            self.behind.push(Behind { at: offset, head, key_from, key_to });
+            offset = head.end;
+        }
+        if offset != self.at {
+            return Err(Damage::new(offset, "restarts that are entries"));
+        }
+        Ok(())
+    }
+
+    /// The entry it is on.
+    #[inline]
+    pub(super) fn entry<'a>(&'a self, payload: &'a [u8]) -> Option<Entry<'a>> {
+        let value = payload.get(self.value.clone())?;
+        Some(Entry { key: &self.key, seq: self.seq, kind: self.kind?, value })
+    }
+
+    /// Where the entry it is on begins in the block.
+    pub(super) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Whether the entry it is on is stored with its whole key.
+    pub(super) fn shares_nothing(&self, payload: &[u8]) -> bool {
+        let entries = payload.get(..self.entries_end).unwrap_or_default();
+        Head::decode(entries, self.at).is_ok_and(|head| head.shared == 0)
+    }
+
+    /// Where the value of the entry it is on lies in the block.
+    pub(super) fn value_range(&self) -> Range<usize> {
+        self.value.clone()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::as_conversions, reason = "test data, not bytes from disk")]
+mod tests {
+    use super::*;
+
+    const COLLECTION: [u8; 4] = [0, 0, 0, 1];
+
+    fn full(key: &[u8]) -> Vec<u8> {
+        [&COLLECTION[..], key].concat()
+    }
+
+    /// Keys of many shapes, each with one to four versions.
+    fn rows(count: u64) -> Vec<(Vec<u8>, u64, Vec<u8>)> {
+        let mut rows = Vec::new();
+        for i in 0..count {
+            let noise = xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes());
+            let tail = vec![b'a' + u8::try_from(noise % 3).unwrap(); (noise >> 8) as usize % 20];
+            let key = [&(i / 3).to_be_bytes()[6..], &tail].concat();
+            for version in 0..1 + noise % 4 {
+                rows.push((full(&key), 10 * version + 1, vec![7; (noise >> 16) as usize % 300]));
+            }
+        }
+        rows.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+        rows.dedup_by(|a, b| (&a.0, a.1) == (&b.0, b.1));
+        rows
+    }
+
+    fn entry(row: &(Vec<u8>, u64, Vec<u8>)) -> Entry<'_> {
+        Entry { key: &row.0, seq: SeqNo(row.1), kind: Kind::Put, value: &row.2 }
+    }
+
+    fn build(rows: &[(Vec<u8>, u64, Vec<u8>)], interval: usize) -> Vec<u8> {
+        let mut builder = BlockBuilder::new(interval);
+        let mut last: &[u8] = &[];
+        for row in rows {
+            builder.push(shared_len(last, &row.0), &entry(row));
+            last = &row.0;
+        }
+        builder.finish().to_vec()
+    }
+
+    #[test]
+    fn shared_len_counts_the_common_bytes() {
+        for len in 0..40 {
+            for differ in 0..len {
+                let (a, mut b) = (vec![1u8; len], vec![1u8; len]);
+                b[differ] = 2;
+                assert_eq!(shared_len(&a, &b), differ);
+                assert_eq!(shared_len(&a[..differ], &a), differ);
+            }
+            assert_eq!(shared_len(&vec![1; len], &vec![1; len]), len);
+        }
+    }
+
+    #[test]
+    fn a_search_finds_the_newest_version_at_or_below_a_number() {
+        let rows = rows(60);
+        for interval in [1, 2, 8, 16, 1000] {
+            let block = build(&rows, interval);
+            for (key, _, _) in &rows {
+                for at in [0, 1, 5, 11, 21, 31, 99] {
+                    let want = rows.iter().find(|row| row.0 == *key && row.1 <= at);
+                    match (search(&block, key, SeqNo(at)).unwrap(), want) {
+                        (Found::Here(seq, Kind::Put, range), Some(row)) => {
+                            assert_eq!((seq, &block[range]), (SeqNo(row.1), &row.2[..]));
+                        }
+                        (Found::Absent | Found::Beyond, None) => {}
+                        (found, want) => panic!("{key:?} at {at}: {found:?}, want {want:?}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_between_keys_says_whether_later_blocks_may_have_it() {
+        let rows = rows(60);
+        let block = build(&rows, 8);
+        for (key, _, _) in &rows {
+            for probe in [[&key[..], &[0]].concat(), key[..key.len() - 1].to_vec(), full(b"")] {
+                let absent = !rows.iter().any(|row| row.0 == probe);
+                let beyond = rows.iter().all(|row| row.0 < probe);
+                let found = search(&block, &probe, SeqNo::MAX).unwrap();
+                let want = if beyond { Found::Beyond } else { Found::Absent };
+                assert!(!absent || found == want, "{probe:?}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_goes_both_ways_and_turns_anywhere() {
+        let rows = rows(50);
+        for interval in [1, 3, 16] {
+            let block = build(&rows, interval);
+            let mut walk = Walk::default();
+            for turn in 0..rows.len() {
+                walk.load(&block).unwrap();
+                for row in &rows[..=turn] {
+                    assert!(walk.next(&block).unwrap());
+                    assert_eq!(walk.entry(&block), Some(entry(row)));
+                }
+                for row in rows[..turn].iter().rev() {
+                    assert!(walk.prev(&block).unwrap());
+                    assert_eq!(walk.entry(&block), Some(entry(row)));
+                }
+                assert!(walk.next(&block).unwrap() || rows.len() == 1);
+                assert_eq!(walk.entry(&block), Some(entry(&rows[1])));
+            }
+            assert!(walk.last(&block).unwrap());
+            assert_eq!(walk.entry(&block), Some(entry(rows.last().unwrap())));
+        }
+    }
+
+    #[test]
+    fn a_seek_goes_to_the_first_entry_at_or_after() {
+        let rows = rows(40);
+        let block = build(&rows, 4);
+        let mut walk = Walk::default();
+        for (key, seq, _) in &rows {
+            for (key, seq) in [(key.clone(), seq + 1), (key.clone(), *seq), (full(b"zz"), 0)] {
+                let probe = Entry { key: &key, seq: SeqNo(seq), kind: Kind::Put, value: b"" };
+                let want = rows.iter().find(|row| entry(row).order(&probe) != Ordering::Less);
+                assert_eq!(walk.seek(&block, &key, SeqNo(seq)).unwrap(), want.is_some());
+                if let Some(want) = want {
+                    assert_eq!(walk.entry(&block), Some(entry(want)));
+                }
+            }
+        }
+    }
+
+    /// F-39: whatever the bytes, no call panics or goes on for ever.
+    #[test]
+    fn hostile_blocks_end_in_an_error_or_an_end() {
+        let good = build(&rows(12), 3);
+        let probe = |bytes: &[u8]| {
+            let mut walk = Walk::default();
+            let _ = search(bytes, &full(b"\0\x02a"), SeqNo(3));
+            let _ =
+                walk.seek(bytes, &full(b"\0\x02a"), SeqNo(3)).is_ok() && walk.prev(bytes).is_ok();
+            if walk.load(bytes).is_ok() {
+                while let Ok(true) = walk.next(bytes) {}
+            }
+            if walk.last(bytes).is_ok() {
+                while let Ok(true) = walk.prev(bytes) {}
+            }
+        };
+        for at in 0..good.len() {
+            for byte in [0, 1, 0x7f, 0x80, 0xff, good[at] ^ 1, good[at].wrapping_add(1)] {
+                let mut bad = good.clone();
+                bad[at] = byte;
+                probe(&bad);
+            }
+            probe(&good[..at]);
+            probe(&good[at..]);
+        }
+    }
+}
