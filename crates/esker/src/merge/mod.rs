@@ -19,4 +19,4 @@ pub mod visible;
 
 pub use loser::Merged;
 pub use retain::{Beneath, Judged, Retain, Tally, Verdict};
-pub use visible::{Item, Tombstones, View, Visible};
+pub use visible::{Item, Scope, Tombstones, Visible};
