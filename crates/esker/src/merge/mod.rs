@@ -15,6 +15,8 @@
 
 pub mod loser;
 pub mod retain;
+pub mod rewrite;
+pub mod run;
 pub mod visible;
 
 pub use loser::Merged;
