@@ -1,4 +1,5 @@
-//! `cargo xtask tour`: Esker's main job, done before your eyes on files that you have.
+//! Tools around the engine. `cargo xtask map` redraws the map in `ARCHITECTURE.md`; `cargo xtask
+//! tour` does Esker's main job before your eyes, on files that you have:
 //!
 //! ```text
 //! build   the command `esker`, in release mode
@@ -12,24 +13,26 @@
 //!
 //! 1. Only the standard library and the toolchain's own programs are needed.
 //! 2. Every figure printed was measured in the run that prints it.
-//! 3. It writes below `target/tour` (or `--at DIR`) alone, and removes it in the end (`--keep`: not).
+//! 3. The tour writes below `target/tour` (or `--at DIR`) alone, and removes it in the end (`--keep`: not).
 
 #![expect(
     clippy::disallowed_methods,
     reason = "a tool around the engine: it has files, a clock and child processes of its own"
 )]
 
+mod map;
 mod tour;
 mod tree;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask tour [FOLDER] [--at DIR] [--keep]";
+const USAGE: &str = "usage: cargo xtask tour [FOLDER] [--at DIR] [--keep] | cargo xtask map";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let outcome = match args.next() {
         Some(verb) if verb == "tour" => tour::Tour::parse(args).and_then(tour::Tour::run),
+        Some(verb) if verb == "map" => map::write(),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

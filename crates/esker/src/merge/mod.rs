@@ -15,10 +15,8 @@
 
 pub mod loser;
 pub mod retain;
-pub mod rewrite;
-pub mod run;
 pub mod visible;
 
 pub use loser::Merged;
 pub use retain::{Beneath, Judged, Retain, Tally, Verdict};
-pub use visible::{Item, Scope, Tombstones, Visible};
+pub use visible::{Item, Tombstones, View, Visible};

@@ -18,7 +18,6 @@ mod block;
 mod cursor;
 mod filter;
 mod format;
-pub mod handle;
 mod index;
 mod properties;
 mod reader;

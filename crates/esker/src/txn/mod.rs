@@ -1,3 +1,0 @@
-//! Snapshots: which old versions must be kept, and for whom.
-
-pub mod snapshot;
