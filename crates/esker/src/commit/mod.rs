@@ -1,1 +1,498 @@
-//! Floor room `commit`; being built.
+//! Batch to log to memtable to visible.
+//!
+//! ```text
+//!   admit ─▶ claim (one short lock: number, log place, slab place, ticket)
+//!         ─▶ log (in parallel) ─▶ memtable (in parallel) ─▶ visible (in order) ─▶ [sync, shared]
+//! ```
+//!
+//! 1. Reserve first (law 1): generation and both positions are fixed under one lock, before a byte
+//!    is written. A generation is sealed by taking it out of that lock; it is flushed when all its
+//!    reservations are visible.
+//! 2. A write waits for room before it takes any lock.
+//! 3. The first failure of a write or sync is final (law 9): see [`poison`].
+//!
+//! Lock order: `Group`'s state, then `front`. Nothing waits while holding `front`.
+
+pub mod durability;
+pub mod generation;
+pub mod group;
+pub mod line;
+pub mod poison;
+pub mod replay;
+
+use crate::base::batch::{Batch, Ops};
+use crate::base::entry::OpsLen;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{FileId, SeqNo};
+use crate::env::Env;
+use crate::log::frame::Layout;
+use crate::log::marks::Previous;
+use crate::log::writer::{LogFile, LogTail, Reservation};
+use crate::memtable::{Memtable, Slot};
+use crate::tree::view::Views;
+pub use durability::Durability;
+use generation::{Generation, Queue, Sealed};
+use group::{Group, Stage};
+use line::{Line, Ticket};
+use parking_lot::Mutex;
+use poison::Poison;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+
+/// What the commit path needs from the database around it.
+pub trait Host: Send + Sync {
+    /// Makes an empty generation whose memtable has at least `bytes`; its log's name is durable and
+    /// known to the manifest. Slow: creates files.
+    fn prepare(&self, bytes: usize) -> Result<Generation>;
+    /// A generation was sealed, or the one that is written is half full: there is work.
+    fn wake(&self);
+    /// Why background work is stuck, if it is.
+    fn stuck(&self) -> Option<Error>;
+}
+
+/// Where a commit path starts.
+pub struct Start {
+    /// The outside world.
+    pub env: Arc<dyn Env>,
+    /// What readers see.
+    pub views: Arc<Views>,
+    /// The database around it.
+    pub host: Box<dyn Host>,
+    /// The first failure.
+    pub poison: Arc<Poison>,
+    /// Sealed generations, replayed ones among them.
+    pub queue: Arc<Queue>,
+    /// The first generation to write.
+    pub generation: Generation,
+    /// The log before its, for the chain of logs.
+    pub previous: Option<Previous>,
+    /// The last number that was recovered, all of it durable.
+    pub visible: SeqNo,
+    /// The first number to give out.
+    pub next: SeqNo,
+    /// How many sealed generations may wait for the flush before writers do.
+    pub sealed_max: usize,
+}
+
+/// The commit path of one database.
+pub struct Committer {
+    env: Arc<dyn Env>,
+    views: Arc<Views>,
+    host: Box<dyn Host>,
+    poison: Arc<Poison>,
+    queue: Arc<Queue>,
+    line: Line,
+    group: Group,
+    front: Mutex<Front>,
+    /// What the sync under way will have made durable: a log, and an offset in it.
+    fixed: Mutex<Option<(Arc<LogFile>, u64)>>,
+    /// One thread prepares at a time. Held during I/O, never together with `front` by a waiter.
+    preparing: Mutex<()>,
+    /// A number of the present length: where payloads are measured, see [`OpsLen`].
+    near: AtomicU64,
+    /// Whether nothing was written since the last turn of the background sync.
+    idle: AtomicBool,
+    sealed_max: usize,
+    waits: AtomicU64,
+}
+
+/// Where writes go: guarded by one short lock.
+struct Front {
+    generation: Generation,
+    tail: LogTail,
+    /// The first number not yet given out.
+    next: SeqNo,
+    tickets: u64,
+    prepared: Option<Generation>,
+    /// Whether the host was told that the next generation will be needed.
+    asked: bool,
+    closed: bool,
+}
+
+/// A place in the line. Dropped unfinished, it poisons the database: nothing behind a hole may be
+/// acknowledged.
+struct Claim<'a> {
+    committer: &'a Committer,
+    last: SeqNo,
+    ticket: Ticket,
+    finished: bool,
+}
+
+/// All that a write has claimed.
+struct Places<'a> {
+    claim: Claim<'a>,
+    log: Reservation,
+    memtable: Arc<Memtable>,
+    slot: Slot,
+    first: SeqNo,
+}
+
+thread_local! {
+    /// The frame that a thread is encoding; kept from commit to commit.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A thread keeps its buffer up to this size.
+const SCRATCH_BYTES_MAX: usize = 1 << 20;
+
+impl Committer {
+    /// Starts writing into `start.generation`, whose memtable must already be in the view.
+    pub fn new(start: Start) -> Self {
+        let tail = start.generation.log.begin(start.previous);
+        let generation = start.generation;
+        let front = Front {
+            generation,
+            tail,
+            next: start.next,
+            tickets: 0,
+            prepared: None,
+            asked: false,
+            closed: false,
+        };
+        Self {
+            env: start.env,
+            views: start.views,
+            host: start.host,
+            poison: start.poison,
+            queue: start.queue,
+            line: Line::new(start.visible),
+            group: Group::new(start.visible),
+            front: Mutex::new(front),
+            fixed: Mutex::new(None),
+            preparing: Mutex::new(()),
+            near: AtomicU64::new(start.next.0),
+            idle: AtomicBool::new(true),
+            sealed_max: start.sealed_max,
+            waits: AtomicU64::new(0),
+        }
+    }
+
+    /// The highest number that readers may see.
+    #[inline]
+    pub fn visible(&self) -> SeqNo {
+        self.line.visible()
+    }
+
+    /// Everything up to here is on disk.
+    pub fn durable(&self) -> SeqNo {
+        self.group.durable()
+    }
+
+    /// How many syncs commits have shared.
+    pub fn syncs(&self) -> u64 {
+        self.group.syncs()
+    }
+
+    /// How often a writer waited for room.
+    pub fn waits(&self) -> u64 {
+        self.waits.load(SeqCst)
+    }
+
+    /// The first failure, if any.
+    pub fn poison(&self) -> &Poison {
+        &self.poison
+    }
+
+    /// Commits `ops` as one: on return they are visible, whole, and as durable as asked.
+    ///
+    /// Cost: one copy into the log and one into the memtable; no system call for a buffered commit
+    /// into a mapped log. Errors: `ReadOnly` after an earlier failure; `Io` if this one fails (then
+    /// it is absent or whole after reopening); `InvalidArgument` on a closed database.
+    pub fn commit(&self, ops: &impl Ops, durability: Durability) -> Result<()> {
+        if ops.count() == 0 {
+            return Ok(());
+        }
+        self.poison.refuse()?;
+        let bytes = ops.iter().map(|op| Memtable::footprint(op.key.len(), op.value.len())).sum();
+        let Places { claim, log, memtable, slot, first } = self.claim(ops, bytes)?;
+        self.fill(ops, log).inspect_err(|error| self.fail(error))?;
+        memtable.fill(slot, ops, first);
+        let last = claim.finish();
+        if self.idle.load(Relaxed) && self.idle.swap(false, SeqCst) {
+            self.host.wake();
+        }
+        match durability {
+            Durability::Buffered => self.line.wait_visible(&*self.env, last, &self.poison),
+            Durability::Sync => self.group.wait_durable(last, self, &self.poison),
+        }
+    }
+
+    fn fill(&self, ops: &impl Ops, log: Reservation) -> Result<()> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let result = log.fill(ops, scratch);
+            if scratch.capacity() > SCRATCH_BYTES_MAX {
+                *scratch = Vec::new();
+            }
+            result
+        })
+    }
+
+    /// Takes places for `ops`, which need `bytes` of memtable; waits for room first.
+    fn claim(&self, ops: &impl Ops, bytes: usize) -> Result<Places<'_>> {
+        let mut len = OpsLen::at(ops, SeqNo(self.near.load(SeqCst)));
+        loop {
+            let mut front = self.front.lock();
+            if front.closed {
+                return Err(closed());
+            }
+            let Some(ticket) = self.line.ticket(front.tickets) else {
+                let count = front.tickets;
+                drop(front);
+                self.line.wait_room(&*self.env, count, &self.poison)?;
+                continue;
+            };
+            if let Some(slot) = front.generation.memtable.reserve(bytes) {
+                let first = front.next;
+                if !len.fits(first) {
+                    self.near.store(first.0, SeqCst);
+                    len = OpsLen::at(ops, first);
+                }
+                let log = front.tail.reserve(&len, first, Layout::Blocks)?;
+                let claim = self.step_in(&mut front, ticket, log.last());
+                let memtable = front.generation.memtable.clone();
+                let half_full = memtable.used_bytes() * 2 >= memtable.capacity();
+                let ask = half_full && !std::mem::replace(&mut front.asked, half_full);
+                drop(front);
+                if ask {
+                    self.host.wake();
+                }
+                return Ok(Places { claim, log, memtable, slot, first });
+            }
+            let full = self.queue.len() >= self.sealed_max;
+            if !full && self.rotate(&mut front, bytes) {
+                drop(front);
+                self.host.wake();
+                continue;
+            }
+            drop(front);
+            if full { self.wait_for_room()? } else { self.prepare(bytes)? }
+        }
+    }
+
+    fn step_in(&self, front: &mut Front, ticket: Ticket, last: SeqNo) -> Claim<'_> {
+        front.next = last.next();
+        front.tickets += 1;
+        Claim { committer: self, last, ticket, finished: false }
+    }
+
+    /// Waits, without any lock, until the flush has taken a generation away.
+    fn wait_for_room(&self) -> Result<()> {
+        self.waits.fetch_add(1, SeqCst);
+        let has_room = || self.queue.len() < self.sealed_max;
+        let ended = || self.poison.is_set() || self.host.stuck().is_some();
+        // What a blocked writer can do meanwhile is what the flush needs next (MOSS-11).
+        self.views.load_full().memtables.iter().take(1).for_each(|m| m.sort_ahead(self.visible()));
+        self.queue.wait_until(&*self.env, || has_room() || ended());
+        self.poison.refuse()?;
+        match self.host.stuck() {
+            Some(error) if !has_room() => Err(error.context("no room until a flush succeeds")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Prepares the next generation, whose memtable has at least `bytes`, if there is none. Called
+    /// ahead of time by a worker, and by a writer that finds none or one too small.
+    ///
+    /// Errors: `Io`, and nothing has changed: the write may be tried again when there is space.
+    pub fn prepare(&self, bytes: usize) -> Result<()> {
+        let _one_at_a_time = self.preparing.lock();
+        let before = {
+            let front = self.front.lock();
+            if front.closed {
+                return Ok(());
+            }
+            front.prepared.clone()
+        };
+        let made = match before {
+            Some(ready) if ready.memtable.capacity() >= bytes => return Ok(()),
+            // Its log can take a batch of any size; its memtable is too small for this one.
+            Some(small) => {
+                Generation { memtable: Arc::new(Memtable::with_capacity(bytes)?), ..small }
+            }
+            None => self.host.prepare(bytes)?,
+        };
+        self.front.lock().prepared = Some(made);
+        Ok(())
+    }
+
+    /// Prepares the next generation if the present one is half full.
+    pub fn prepare_ahead(&self) -> Result<()> {
+        let due = {
+            let front = self.front.lock();
+            front.asked && front.prepared.is_none()
+        };
+        if due { self.prepare(0) } else { Ok(()) }
+    }
+
+    /// Seals the generation that is written and goes on in the prepared one, if it is large enough.
+    fn rotate(&self, front: &mut Front, bytes: usize) -> bool {
+        let Some(next) = front.prepared.take_if(|g| g.memtable.capacity() >= bytes) else {
+            return false;
+        };
+        // Readers must find the new memtable before anything in it is visible.
+        self.views.rotate(next.memtable.clone());
+        let last = SeqNo(front.next.0 - 1);
+        let length = front.tail.position();
+        let sealed = Sealed::new(&front.generation, last, length, next.log_id);
+        let previous = Previous { log: front.generation.log_id, length, last };
+        front.tail = next.log.begin(Some(previous));
+        front.generation = next;
+        front.asked = false;
+        self.queue.push(Arc::new(sealed));
+        true
+    }
+
+    /// Seals what was written so far, if anything was: the flush will take it.
+    pub fn seal(&self) -> Result<()> {
+        loop {
+            self.poison.refuse()?;
+            let mut front = self.front.lock();
+            if front.closed {
+                return Err(closed());
+            }
+            if front.generation.memtable.is_empty() || self.rotate(&mut front, 0) {
+                drop(front);
+                self.host.wake();
+                return Ok(());
+            }
+            drop(front);
+            self.prepare(1)?;
+        }
+    }
+
+    /// Whether nothing was written since this last said so; the next write wakes the host.
+    pub fn rest(&self) -> bool {
+        self.idle.swap(true, SeqCst)
+    }
+
+    /// Whether nothing was written since [`Committer::rest`].
+    pub fn is_resting(&self) -> bool {
+        self.idle.load(SeqCst)
+    }
+
+    /// Makes every write that has returned durable.
+    pub fn sync(&self) -> Result<()> {
+        self.group.wait_durable(self.visible(), self, &self.poison)
+    }
+
+    /// Writes a mark of what is durable if no frame has carried one: an idle database calls it.
+    pub fn mark(&self) -> Result<()> {
+        self.poison.refuse()?;
+        let mut front = self.front.lock();
+        if front.closed || !front.tail.owes_mark() {
+            return Ok(());
+        }
+        let Some(ticket) = self.line.ticket(front.tickets) else { return Ok(()) };
+        let first = front.next;
+        let log = front.tail.reserve(&OpsLen::EMPTY, first, Layout::Blocks)?;
+        let claim = self.step_in(&mut front, ticket, log.last());
+        drop(front);
+        self.fill(&Batch::default(), log).inspect_err(|error| self.fail(error))?;
+        claim.finish();
+        Ok(())
+    }
+
+    /// Says that all generations up to number `last` are in segments, which are durable.
+    pub fn note_flushed(&self, last: SeqNo) {
+        self.group.note_durable(last);
+    }
+
+    /// Waits until everything up to `seq` is visible: the stragglers of a sealed generation.
+    pub fn wait_visible(&self, seq: SeqNo) -> Result<()> {
+        self.line.wait_visible(&*self.env, seq, &self.poison)
+    }
+
+    /// Whether everything up to `seq` is visible.
+    pub fn is_visible(&self, seq: SeqNo) -> bool {
+        self.line.visible() >= seq
+    }
+
+    /// Makes `error` final and wakes all who wait.
+    pub fn fail(&self, error: &Error) {
+        self.poison.set(error);
+        self.line.wake_all();
+        self.group.wake_all();
+        self.queue.moved.open();
+    }
+
+    /// Refuses writes from here on, and makes durable what was written. Answers where the log ends,
+    /// if the last generation has anything in its log.
+    pub fn close(&self) -> Result<Closed> {
+        let (generation, length, last) = {
+            let mut front = self.front.lock();
+            front.closed = true;
+            (front.generation.clone(), front.tail.position(), SeqNo(front.next.0 - 1))
+        };
+        self.wait_visible(last)?;
+        self.group.wait_durable(last, self, &self.poison)?;
+        generation.log.finish(length)?;
+        generation.log.sync()?;
+        Ok(Closed { log: generation.log_id, length, last })
+    }
+
+    /// Bytes used in the memtable that is written.
+    pub fn memtable_bytes(&self) -> usize {
+        self.front.lock().generation.memtable.used_bytes()
+    }
+
+    /// Whether the next generation is ready.
+    pub fn is_prepared(&self) -> bool {
+        self.front.lock().prepared.is_some()
+    }
+}
+
+/// How a commit path ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The last log.
+    pub log: FileId,
+    /// Where it ends; 0 if nothing was ever written into it.
+    pub length: u64,
+    /// The last number that was given out.
+    pub last: SeqNo,
+}
+
+impl Stage for Committer {
+    fn fix(&self) -> SeqNo {
+        let front = self.front.lock();
+        *self.fixed.lock() = Some((front.generation.log.clone(), front.tail.position()));
+        SeqNo(front.next.0 - 1)
+    }
+
+    fn sync(&self, target: SeqNo) -> Result<()> {
+        self.line.wait_visible(&*self.env, target, &self.poison)?;
+        let fixed = self.fixed.lock().take();
+        // Oldest first, so that what is durable is always a prefix. A generation that is sealed
+        // after `fix` is the fixed one, or newer than the target; one that is gone is flushed.
+        for sealed in self.queue.all().iter().take_while(|sealed| sealed.last <= target) {
+            sealed.sync().inspect_err(|error| self.fail(error))?;
+        }
+        if let Some((log, offset)) = fixed {
+            log.sync().inspect_err(|error| self.fail(error))?;
+            log.note_durable(offset);
+        }
+        Ok(())
+    }
+}
+
+impl Claim<'_> {
+    /// Steps out of the line: what was claimed is written.
+    fn finish(mut self) -> SeqNo {
+        self.finished = true;
+        self.committer.line.complete(self.ticket, self.last);
+        self.last
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.committer.fail(&Error::new(ErrorKind::Io, "a write was given up half-way"));
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::invalid("the database is closed")
+}

@@ -1,1 +1,190 @@
-//! Floor room `db`; being built.
+//! Open, recover, run the workers, verify; the handles users hold.
+//!
+//! ```text
+//!   open      lock → manifest → logs → memtables → new manifest → workers
+//!   close     stop workers → sync the log → manifest with the log's final length → unlock
+//! ```
+
+mod background;
+mod care;
+mod catalog;
+pub(crate) mod collection;
+mod core;
+mod handle;
+pub mod inspect;
+mod ledger;
+mod open;
+pub(crate) mod options;
+pub(crate) mod range;
+pub(crate) mod report;
+pub(crate) mod stats;
+pub(crate) mod write_batch;
+
+use self::core::Core;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::commit::Durability;
+use collection::{Collection, Snapshot};
+use handle::Handle;
+use options::Options;
+use report::{Checksum, RecoveryReport, VerifyReport};
+use stats::Stats;
+use std::path::Path;
+use std::sync::Arc;
+use write_batch::WriteBatch;
+
+/// An open database. Cheap to clone, may be used from any thread; the last handle that is dropped
+/// closes it.
+#[derive(Clone)]
+pub struct Db {
+    handle: Arc<Handle>,
+}
+
+impl Db {
+    /// Opens the database in the folder `path` with default options; creates it if it is missing.
+    ///
+    /// Errors: as of [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Options::default().open(path)
+    }
+
+    /// Options to open with.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    fn open_with(options: &Options, path: &Path) -> Result<Self> {
+        let core = open::open(options, path)?;
+        Ok(Self { handle: Arc::new(Handle { core }) })
+    }
+
+    fn core(&self) -> &Core {
+        &self.handle.core
+    }
+
+    /// The collection called `name`, created if it is missing (with one small commit).
+    ///
+    /// Errors: `InvalidArgument` for a bad name (1 to 255 bytes, no `/`, no control characters);
+    /// `ReadOnly` if it is missing and nothing may be written; `Io`.
+    pub fn collection(&self, name: &str) -> Result<Collection> {
+        if let Some(collection) = self.existing_collection(name)? {
+            return Ok(collection);
+        }
+        let writing = self.core().writing()?;
+        // Held during the commit: two threads that create the same name make one collection.
+        let mut catalog = self.core().catalog.write();
+        let id = match catalog.find(name) {
+            Some(id) => id,
+            None => {
+                let (id, batch) = catalog.create(name)?;
+                writing.committer.commit(&batch, self.core().options.durability)?;
+                catalog.created(name, id);
+                id
+            }
+        };
+        Ok(Collection { handle: self.handle.clone(), id, name: name.into() })
+    }
+
+    /// The collection called `name`, if there is one.
+    pub fn existing_collection(&self, name: &str) -> Result<Option<Collection>> {
+        self.core().check_open()?;
+        let found = self.core().catalog.read().find(name);
+        Ok(found.map(|id| Collection { handle: self.handle.clone(), id, name: name.into() }))
+    }
+
+    /// The names of all collections, sorted.
+    pub fn collections(&self) -> Result<Vec<String>> {
+        self.core().check_open()?;
+        Ok(self.core().catalog.read().names())
+    }
+
+    /// An empty batch.
+    pub fn batch(&self) -> WriteBatch {
+        WriteBatch::new(self.handle.clone())
+    }
+
+    /// A snapshot of all collections as of now. Cost: a short lock.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { pin: self.handle.pin() }
+    }
+
+    /// Makes every write that has returned durable.
+    ///
+    /// Errors: `Io` is final: the database is read-only from then on.
+    pub fn sync(&self) -> Result<()> {
+        self.core().writing()?.committer.sync()
+    }
+
+    /// Writes everything in memory into segments, and returns when that is durable.
+    ///
+    /// Errors: why the flush failed; nothing is lost, and it is tried again in the background.
+    pub fn flush(&self) -> Result<()> {
+        let writing = self.core().writing()?;
+        writing.committer.seal()?;
+        writing.background.clear_stuck();
+        writing.background.wake();
+        let stuck = || writing.background.stuck().or_else(|| writing.committer.poison().first());
+        writing
+            .queue
+            .wait_until(&*self.core().env, || writing.queue.is_empty() || stuck().is_some());
+        if writing.queue.is_empty() {
+            return Ok(());
+        }
+        Err(stuck().unwrap_or_else(|| Error::new(ErrorKind::Io, "the flush did not end")))
+    }
+
+    /// Flushes, then merges all runs into one: old versions and tombstones that no snapshot needs
+    /// are gone afterwards, and their space is free.
+    pub fn compact(&self) -> Result<()> {
+        self.flush()?;
+        let writing = self.core().writing()?;
+        self.core().compact_once(writing, |sizes| (!sizes.is_empty()).then_some(0..sizes.len()))?;
+        Ok(())
+    }
+
+    /// Reads every byte of every live file and checks it, and the balance of all edits.
+    ///
+    /// Damage is reported, not returned as an error. Errors: `Io` if the check itself cannot go on.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.verify_with(&mut |_, _| {})
+    }
+
+    /// [`Db::verify`], telling `progress` how many bytes of how many were read.
+    pub fn verify_with(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
+        self.core().verify(progress)
+    }
+
+    /// Figures of this moment. A closed database has none.
+    pub fn stats(&self) -> Stats {
+        Stats::of(self.core()).unwrap_or_default()
+    }
+
+    /// What the open found and did.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.core().recovery
+    }
+
+    /// The checksum of every operation ever committed: two copies that took the same operations in
+    /// the same order agree. Cost: a walk of the memtables.
+    pub fn checksum(&self) -> Result<Checksum> {
+        self.core().checksum()
+    }
+
+    /// The durability of commits that do not ask for one.
+    pub fn durability(&self) -> Durability {
+        self.core().options.durability
+    }
+
+    /// Closes the database: makes every write durable, notes the log's final length, releases the
+    /// lock. Other handles refuse everything afterwards; iterators and values stay usable.
+    ///
+    /// Errors: `Io` if the end could not be made durable; the next open recovers.
+    pub fn close(self) -> Result<()> {
+        self.handle.core.close()
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("path", &self.core().dir).finish_non_exhaustive()
+    }
+}

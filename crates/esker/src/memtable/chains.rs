@@ -5,8 +5,9 @@
 //! link    address of the next record, or 0                  slab needs, the filter in what is left
 //! ```
 //!
-//! 1. A chain is ordered by sequence number, newest first, whoever linked first (BLOB-7): of two
-//!    writers of one key, in either order of arrival, readers find the newer.
+//! 1. A chain is ordered by address, highest first, whoever linked first. Addresses rise with
+//!    sequence numbers, for both are drawn under one lock; so of two writers of one key, in either
+//!    order of arrival, readers find the newer (BLOB-7), and linking reads no other record.
 //! 2. A record is whole before it is linked, and the link is stored with `Release`; whoever sees
 //!    the link sees the record. Records are never unlinked, so a link once read stays good.
 //! 3. Filter before index (BLOB-6): the filter bit of a record is in its head no later than the
@@ -57,7 +58,6 @@ impl Link for AtomicU32 {
 pub(super) trait Nodes {
     type Link: Link;
     fn next(&self, at: At) -> &Self::Link;
-    fn seq(&self, at: At) -> SeqNo;
 }
 
 impl Nodes for Slab {
@@ -66,11 +66,6 @@ impl Nodes for Slab {
     #[inline]
     fn next(&self, at: At) -> &AtomicU32 {
         Slab::next(self, at)
-    }
-
-    #[inline]
-    fn seq(&self, at: At) -> SeqNo {
-        Slab::seq(self, at)
     }
 }
 
@@ -103,19 +98,17 @@ impl Shape {
 /// Links the record `at` into the chain of `head`.
 #[inline]
 fn insert<N: Nodes>(nodes: &N, head: &N::Link, shape: Shape, bit: u32, at: At) {
-    let (seq, link) = (nodes.seq(at), nodes.next(at));
+    let (link, address) = (nodes.next(at), at.units());
     let mut was = head.get();
     loop {
-        let first = was & shape.address;
-        let filter = was & !shape.address | bit;
-        let is_newest = At::from_link(first).is_none_or(|first| nodes.seq(first) < seq);
+        let (filter, first) = (was & !shape.address, was & shape.address);
+        let is_newest = first < address;
         if is_newest {
             link.set(first);
-        } else if filter == was & !shape.address {
+        } else if filter | bit == filter {
             break;
         }
-        let now = filter | if is_newest { at.units() } else { first };
-        match head.exchange(was, now) {
+        match head.exchange(was, filter | bit | first.max(address)) {
             Ok(_) if is_newest => return,
             Ok(_) => break,
             Err(found) => was = found,
@@ -126,9 +119,9 @@ fn insert<N: Nodes>(nodes: &N, head: &N::Link, shape: Shape, bit: u32, at: At) {
     while let Some(newer) = prev {
         let place = nodes.next(newer);
         let mut found = place.get();
-        while At::from_link(found).is_none_or(|older| nodes.seq(older) < seq) {
+        while found < address {
             link.set(found);
-            match place.exchange(found, at.units()) {
+            match place.exchange(found, address) {
                 Ok(_) => return,
                 Err(other) => found = other,
             }
@@ -181,6 +174,10 @@ impl Chains {
         &heads[hash as usize & (heads.len() - 1)]
     }
 
+    pub(super) fn touch(&mut self) {
+        self.heads.touch();
+    }
+
     /// Bytes of the table.
     pub(super) fn byte_count(&self) -> usize {
         size_of_val(self.heads.words())
@@ -222,44 +219,38 @@ mod tests {
         }
     }
 
-    /// Record `n` has number `seqs[n - 1]`; even and odd numbers are two keys.
+    /// Record `n` is of the key `n % 2`.
     struct Model {
         head: Explored,
         links: Vec<Explored>,
-        seqs: Vec<u64>,
         shape: Shape,
     }
 
     impl Nodes for Model {
         type Link = Explored;
         fn next(&self, at: At) -> &Explored {
-            &self.links[at.units() as usize - 1]
-        }
-        fn seq(&self, at: At) -> SeqNo {
-            SeqNo(self.seqs[at.units() as usize - 1])
+            &self.links[at.units() as usize]
         }
     }
 
     impl Model {
-        fn new(seqs: &[u64]) -> Arc<Self> {
-            let links = seqs.iter().map(|_| Explored::new(0)).collect();
-            let (head, shape) = (Explored::new(0), Shape::new(1 << 20));
-            Arc::new(Self { head, links, seqs: seqs.to_vec(), shape })
+        fn new() -> Arc<Self> {
+            let links = (0..10).map(|_| Explored::new(0)).collect();
+            Arc::new(Self { head: Explored::new(0), links, shape: Shape::new(1 << 20) })
         }
 
-        fn bit(&self, odd: u64) -> u32 {
-            self.shape.bit(odd << 63)
+        fn bit(&self, key: u32) -> u32 {
+            self.shape.bit(u64::from(key) << 63)
         }
 
         fn put(&self, record: u32) {
             let at = At::from_link(record).unwrap();
-            let bit = self.bit(self.seq(at).0 % 2);
-            insert(self, &self.head, self.shape, bit, at);
+            insert(self, &self.head, self.shape, self.bit(record % 2), at);
         }
 
-        fn get(&self, odd: u64, up_to: u64) -> Option<u64> {
-            let is_wanted = |at: At| self.seq(at).0 % 2 == odd && self.seq(at).0 <= up_to;
-            find(self, &self.head, self.shape, self.bit(odd), is_wanted).map(|at| self.seq(at).0)
+        fn get(&self, key: u32, up_to: u32) -> Option<u32> {
+            let is_wanted = |at: At| at.units() % 2 == key && at.units() <= up_to;
+            find(self, &self.head, self.shape, self.bit(key), is_wanted).map(At::units)
         }
     }
 
@@ -271,17 +262,18 @@ mod tests {
     #[test]
     fn two_writers_of_one_key_may_link_in_either_order() {
         schedules(3000, || {
-            let model = Model::new(&[2, 4, 3]);
-            let writers: Vec<_> = (1..=3)
+            let model = Model::new();
+            let writers: Vec<_> = [2, 4, 3]
+                .into_iter()
                 .map(|record| {
                     let model = model.clone();
                     shuttle::thread::spawn(move || model.put(record))
                 })
                 .collect();
             writers.into_iter().for_each(|writer| writer.join().unwrap());
-            assert_eq!(model.get(0, u64::MAX), Some(4));
+            assert_eq!(model.get(0, u32::MAX), Some(4));
             assert_eq!(model.get(0, 3), Some(2));
-            assert_eq!(model.get(1, u64::MAX), Some(3));
+            assert_eq!(model.get(1, u32::MAX), Some(3));
             assert_eq!(model.get(1, 2), None);
         });
     }
@@ -290,17 +282,17 @@ mod tests {
     #[test]
     fn a_reader_misses_nothing_while_others_are_linked() {
         schedules(3000, || {
-            let model = Model::new(&[6, 2, 8, 5, 7]);
-            model.put(1);
-            let writers = [vec![2, 3], vec![4, 5]].map(|records| {
+            let model = Model::new();
+            model.put(6);
+            let writers = [[2, 8], [5, 7]].map(|records| {
                 let model = model.clone();
                 shuttle::thread::spawn(move || records.into_iter().for_each(|r| model.put(r)))
             });
             let reader = model.clone();
             let reader = shuttle::thread::spawn(move || {
-                let newest = reader.get(0, u64::MAX).unwrap();
+                let newest = reader.get(0, u32::MAX).unwrap();
                 assert!(newest == 6 || newest == 8);
-                assert!(reader.get(0, u64::MAX).unwrap() >= newest);
+                assert!(reader.get(0, u32::MAX).unwrap() >= newest);
                 assert_eq!(reader.get(0, 7), Some(6));
             });
             reader.join().unwrap();

@@ -13,6 +13,7 @@
 //! 3. A new run is merged into its neighbour while that is at most four times as long, so there are
 //!    at most [`RUNS_MAX`] runs and a record is moved O(log n) times. Readers keep the runs they have.
 //! 4. What is sorted is a prefix of the slab: every record in front of the first unfinished one.
+//!    Numbers rise along the slab, so whoever wants no newer ones than were sorted need not look.
 //!
 //! After moss's deferred sort; sorting eight bytes of key at a time after multikey quicksort.
 
@@ -257,7 +258,9 @@ impl<L: Latch<Sorted>> Order<L> {
         }
         let (mut items, mut newest) = (Vec::new(), sorted.newest);
         let unit = source.appended(sorted.unit, &mut |at| {
-            newest = newest.max(source.seq(at));
+            let seq = source.seq(at);
+            assert!(newest < seq, "{seq} was reserved behind {newest}");
+            newest = seq;
             items.push(Item::new(at, source.key(at)));
         });
         if items.is_empty() {
@@ -277,5 +280,145 @@ impl<L: Latch<Sorted>> Order<L> {
         self.sorts.fetch_add(1, Relaxed);
         self.items_moved.fetch_add(moved as u64, Relaxed);
         self.byte_count.fetch_add(fresh * size_of::<Item>(), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shuttle::sync::atomic::{AtomicBool, AtomicU32};
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    struct Explored<T>(shuttle::sync::Mutex<T>);
+
+    impl<T> Latch<T> for Explored<T> {
+        fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+        fn hold<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+            work(&mut self.0.lock().unwrap_or_else(|poison| poison.into_inner()))
+        }
+        fn try_hold<R>(&self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
+            use shuttle::sync::TryLockError;
+            match self.0.try_lock() {
+                Ok(mut value) => Some(work(&mut value)),
+                Err(TryLockError::Poisoned(poison)) => Some(work(&mut poison.into_inner())),
+                Err(TryLockError::WouldBlock) => None,
+            }
+        }
+    }
+
+    /// Record `n` has number `n` and one of five keys.
+    struct Model {
+        finished: AtomicU32,
+        will_panic: AtomicBool,
+    }
+
+    const KEYS: [&[u8]; 5] = [b"\0\0\0\x01c", b"\0\0\0\x01a", b"\0\0\0\x02", b"", b"\0\0\0\x01b"];
+
+    impl Source for Model {
+        fn key(&self, at: At) -> &[u8] {
+            KEYS[at.units() as usize % KEYS.len()]
+        }
+        fn seq(&self, at: At) -> SeqNo {
+            SeqNo(u64::from(at.units()))
+        }
+        fn appended(&self, unit: u32, take: &mut dyn FnMut(At)) -> u32 {
+            let finished = self.finished.load(std::sync::atomic::Ordering::Acquire);
+            (unit + 1..=finished).filter_map(At::from_link).for_each(take);
+            // A panic amid the sort, as if a comparison had failed.
+            if self.will_panic.swap(false, std::sync::atomic::Ordering::AcqRel) {
+                resume_unwind(Box::new("sorter"));
+            }
+            finished
+        }
+    }
+
+    type ExploredOrder = Order<Explored<Sorted>>;
+
+    fn world(finished: u32, will_panic: bool) -> Arc<(Model, ExploredOrder)> {
+        let finished = AtomicU32::new(finished);
+        Arc::new((Model { finished, will_panic: AtomicBool::new(will_panic) }, Order::new()))
+    }
+
+    /// All numbers in the runs, each of which must be sorted.
+    fn numbers(source: &Model, runs: &Runs) -> Vec<u32> {
+        for run in runs.iter() {
+            assert!(run.is_sorted_by(|a, b| a.compare(b, source).is_lt()));
+        }
+        let mut all: Vec<_> =
+            runs.iter().flat_map(|run| run.iter()).map(|i| i.at.units()).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// MOSS-10: whoever asks gets all that was finished when it asked, once each.
+    #[test]
+    fn every_reader_gets_what_was_finished_whoever_sorts() {
+        let test = || {
+            let world = world(3, false);
+            let readers: Vec<_> = (0..3)
+                .map(|_| {
+                    let world = world.clone();
+                    shuttle::thread::spawn(move || {
+                        let (source, order) = &*world;
+                        let finished =
+                            source.finished.fetch_add(2, std::sync::atomic::Ordering::AcqRel) + 2;
+                        order.sort_ahead(source, SeqNo(u64::from(finished)));
+                        let runs = order.runs(source, SeqNo(u64::from(finished)));
+                        let all = numbers(source, &runs);
+                        assert!(all.len() >= finished as usize);
+                        assert!(all.into_iter().eq(1..=runs.iter().map(|r| r.len() as u32).sum()));
+                    })
+                })
+                .collect();
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+            assert!(world.1.counts().sorts <= 3);
+        };
+        shuttle::check_random(test, 2000);
+    }
+
+    /// MOSS-10: a sorter that panics lets go of the latch, and the next one sorts.
+    #[test]
+    fn a_sorter_that_panics_releases_those_who_wait() {
+        let test = || {
+            let world = world(7, true);
+            let readers: Vec<_> = (0..3)
+                .map(|_| {
+                    let world = world.clone();
+                    shuttle::thread::spawn(move || {
+                        let (source, order) = &*world;
+                        let ask = AssertUnwindSafe(|| order.runs(source, SeqNo(7)));
+                        match catch_unwind(ask) {
+                            Ok(runs) => {
+                                assert!(numbers(source, &runs).into_iter().eq(1..=7));
+                                1
+                            }
+                            Err(_) => 0,
+                        }
+                    })
+                })
+                .collect();
+            let served: u32 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+            assert_eq!((served, world.1.counts().sorts), (2, 1));
+        };
+        shuttle::check_random(test, 2000);
+    }
+
+    #[test]
+    fn ranks_sort_as_keys_do_as_far_as_they_reach() {
+        let keys: [&[u8]; 9] = [
+            b"",
+            b"\0",
+            b"\0\0\0",
+            b"\0\0\0\x01",
+            b"\0\0\0\x01\0",
+            b"\0\0\0\x01a",
+            b"\0\0\0\x02",
+            b"\0\0\x01",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ];
+        assert!(keys.is_sorted());
+        assert!(keys.is_sorted_by_key(|key| rank_of(key)));
     }
 }

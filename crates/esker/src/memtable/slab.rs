@@ -44,6 +44,9 @@ pub(super) const UNIT: usize = 8;
 /// The most bytes that 32-bit addresses reach.
 const BYTES_MAX: usize = UNIT << 32;
 
+/// No page is smaller.
+const PAGE_BYTES: usize = 4096;
+
 const NEXT: usize = 8;
 const MARK: usize = NEXT + 4;
 const VALUE_LEN: usize = MARK + 4;
@@ -78,6 +81,18 @@ impl Zeroed {
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(refused)?;
         Ok(Self { start, layout })
     }
+
+    /// Makes the system hand out every page now.
+    fn touch(&mut self) {
+        for offset in (0..self.layout.size()).step_by(PAGE_BYTES) {
+            // SAFETY: in bounds, and `&mut self` says that nobody else has these bytes; a volatile
+            // read and write of one byte changes nothing and is not left out.
+            unsafe {
+                let byte = self.start.add(offset);
+                byte.write_volatile(byte.read_volatile());
+            }
+        }
+    }
 }
 
 impl Drop for Zeroed {
@@ -93,6 +108,10 @@ pub(super) struct Heads(Zeroed);
 impl Heads {
     pub(super) fn new(count: usize) -> Result<Self> {
         Zeroed::new(count * size_of::<AtomicU32>()).map(Self)
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.0.touch();
     }
 
     #[inline]
@@ -151,6 +170,10 @@ impl Slab {
                 BYTES_MAX - UNIT
             ))),
         }
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.memory.touch();
     }
 
     /// Bytes that slots may take in all.
@@ -323,15 +346,21 @@ fn record_units(full_key_len: usize, value_len: usize) -> u32 {
     u32::try_from(record_bytes(full_key_len, value_len) / UNIT).unwrap_or(u32::MAX)
 }
 
-/// What stands before the value of an operation: the end of a range is stored as a full key.
-fn value_prefix(op: &Op<'_>) -> ([u8; CollectionId::BYTES], usize) {
-    let len = if op.kind == Kind::RangeDelete { CollectionId::BYTES } else { 0 };
-    (op.collection.0.to_be_bytes(), len)
+/// Bytes of the value as it is stored: the end of a range is a full key.
+#[inline]
+fn value_len(op: &Op<'_>) -> usize {
+    let prefix = if op.kind == Kind::RangeDelete { CollectionId::BYTES } else { 0 };
+    prefix + op.value.len()
+}
+
+fn pointer(bytes: &[u8]) -> NonNull<u8> {
+    NonNull::from(bytes).cast()
 }
 
 /// Bytes that the record of `op` takes.
+#[inline]
 pub(super) fn need(op: &Op<'_>) -> usize {
-    record_bytes(CollectionId::BYTES + op.key.len(), value_prefix(op).1 + op.value.len())
+    record_bytes(CollectionId::BYTES + op.key.len(), value_len(op))
 }
 
 /// A place in the slab that nobody else writes to.
@@ -357,8 +386,7 @@ impl Slot {
         assert!(op.key.len() <= KEY_BYTES_MAX, "a key over the limit");
         let bytes = need(op);
         assert!(bytes <= self.end - self.start, "a slot too small for its operations");
-        let (prefix, prefix_len) = value_prefix(op);
-        let value_len = u32::try_from(prefix_len + op.value.len());
+        let value_len = u32::try_from(value_len(op));
         let Ok(value_len) = value_len else { unreachable!("a value over the limit") };
         let id = op.collection.0.to_be_bytes();
         let key_len = id.len() + op.key.len();
@@ -367,15 +395,18 @@ impl Slot {
         // SAFETY: `start..start + bytes` lies in the slot (asserted), which is ours alone (law 1),
         // in bounds (`reserve`) and read by nobody but for the tag (law 2). The writes end at
         // `KEY + key_len + value_len`, at most `bytes`; sources cannot overlap it, for they are
-        // borrowed and no borrow of these bytes exists. `MARK` and `VALUE_LEN` are aligned to 4.
+        // borrowed and no borrow of these bytes exists. `VALUE_LEN` is aligned to 4, `KEY` too.
         let key = unsafe {
             let start = self.slab.memory.start.add(self.start);
-            let mut place = start.add(KEY);
-            for part in [&id[..], op.key, &prefix[..prefix_len], op.value] {
-                place.copy_from_nonoverlapping(NonNull::from(part).cast(), part.len());
-                place = place.add(part.len());
-            }
             start.add(VALUE_LEN).cast().write(value_len);
+            start.add(KEY).cast().write(id);
+            start.add(KEY + id.len()).copy_from_nonoverlapping(pointer(op.key), op.key.len());
+            let mut value = start.add(KEY + key_len);
+            if op.kind == Kind::RangeDelete {
+                value.cast().write(id);
+                value = value.add(id.len());
+            }
+            value.copy_from_nonoverlapping(pointer(op.value), op.value.len());
             std::slice::from_raw_parts(start.add(KEY).as_ptr(), key_len)
         };
         let hash = hash_full_key(key);

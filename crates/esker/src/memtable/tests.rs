@@ -281,6 +281,20 @@ fn a_hole_hides_nothing_below_or_above_it() {
     assert_eq!(table.entries().count() as u64, seq);
 }
 
+/// A memtable that was made ready ahead of time is as any other; one in use is left alone.
+#[test]
+fn touching_memory_ahead_changes_nothing() {
+    let mut table = Memtable::with_capacity(1 << 16).unwrap();
+    table.touch();
+    assert!(table.is_empty() && table.entries().next().is_none());
+    write(&table, &put(b"a", b"1"), 1);
+    let cursor = table.cursor(SeqNo::MAX);
+    table.touch();
+    drop(cursor);
+    table.touch();
+    assert_eq!(look(&table, b"a", 1), Some((1, Kind::Put, b"1".to_vec())));
+}
+
 /// Law 1: an open reservation hides what lies behind it from order, until it closes.
 #[test]
 fn an_open_slot_ends_what_is_sorted_and_a_closed_one_does_not() {

@@ -15,8 +15,10 @@
 
 pub mod loser;
 pub mod retain;
+pub mod rewrite;
+pub mod run;
 pub mod visible;
 
 pub use loser::Merged;
 pub use retain::{Beneath, Judged, Retain, Tally, Verdict};
-pub use visible::{Item, Tombstones, View, Visible};
+pub use visible::{Item, Scope, Tombstones, Visible};

@@ -39,7 +39,7 @@ pub enum Tombstones {
 
 /// What to show: a snapshot and a range of full keys.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct Scope {
     /// Versions above it do not exist.
     pub seq: SeqNo,
     /// Where the range begins.
@@ -69,7 +69,7 @@ pub type Open<C> = Box<dyn FnMut() -> Result<C> + Send>;
 /// The keys that one snapshot sees in a range, from both ends.
 pub struct Visible<C> {
     open: Open<C>,
-    view: View,
+    scope: Scope,
     front: End<C>,
     back: End<C>,
     done: bool,
@@ -104,10 +104,10 @@ struct Found {
 }
 
 impl<C: Cursor> Visible<C> {
-    /// The keys of `view`, read through cursors that `open` makes: at most one for each end, when
+    /// The keys of `scope`, read through cursors that `open` makes: at most one for each end, when
     /// that end is first used. Nothing is read before.
-    pub fn new(open: Open<C>, view: View) -> Self {
-        Self { open, view, front: End::new(), back: End::new(), done: false, failed: None }
+    pub fn new(open: Open<C>, scope: Scope) -> Self {
+        Self { open, scope, front: End::new(), back: End::new(), done: false, failed: None }
     }
 
     /// The next key from the front. Cost beside the walk: one copy of the key, one pin.
@@ -154,7 +154,7 @@ impl<C: Cursor> Visible<C> {
     pub fn seek(&mut self, key: &[u8]) -> Result<()> {
         self.failed = None;
         self.done = false;
-        let below_start = match &self.view.start {
+        let below_start = match &self.scope.start {
             Bound::Unbounded => false,
             Bound::Included(start) | Bound::Excluded(start) => *key <= **start,
         };
@@ -188,7 +188,7 @@ impl<C: Cursor> Visible<C> {
 
     fn place_front(&mut self) -> Result<()> {
         self.front.placed = true;
-        match self.view.start.clone() {
+        match self.scope.start.clone() {
             Bound::Unbounded => self.front_cursor()?.seek_first(),
             Bound::Included(start) => self.place_front_at(&start, SeqNo::MAX),
             Bound::Excluded(start) => {
@@ -204,7 +204,7 @@ impl<C: Cursor> Visible<C> {
             Some(cursor) => cursor,
             slot => slot.insert((self.open)()?),
         };
-        match &self.view.end {
+        match &self.scope.end {
             Bound::Unbounded => cursor.seek_last(),
             Bound::Excluded(end) => cursor.seek_before(end),
             // The key after `end` is `end` and a zero byte: nothing sorts between them.
@@ -224,16 +224,16 @@ impl<C: Cursor> Visible<C> {
         {
             cursor.next()?;
         }
-        let Self { view, front, back, done, .. } = self;
+        let Self { scope, front, back, done, .. } = self;
         let Some(cursor) = &mut front.cursor else { return Ok(false) };
         let mut steps = 0;
         while let Some(entry) = cursor.entry() {
             let passed = *entry.key == *front.passed;
-            if !passed && !is_before_end(view, &back.passed, entry.key) {
+            if !passed && !is_before_end(scope, &back.passed, entry.key) {
                 break;
             }
-            if passed || entry.seq > view.seq {
-                skip(cursor, &mut steps, (!passed).then_some(view.seq))?;
+            if passed || entry.seq > scope.seq {
+                skip(cursor, &mut steps, (!passed).then_some(scope.seq))?;
                 continue;
             }
             steps = 0;
@@ -245,7 +245,7 @@ impl<C: Cursor> Visible<C> {
                 Kind::Put | Kind::Delete => {
                     front.passed.clear();
                     front.passed.extend_from_slice(entry.key);
-                    if kind == Kind::Put || view.tombstones == Tombstones::Shown {
+                    if kind == Kind::Put || scope.tombstones == Tombstones::Shown {
                         return Ok(true);
                     }
                 }
@@ -265,18 +265,18 @@ impl<C: Cursor> Visible<C> {
         if !self.back.placed {
             self.place_back()?;
         }
-        let Self { view, front, back, done, .. } = self;
+        let Self { scope, front, back, done, .. } = self;
         let Some(cursor) = &mut back.cursor else { return Ok(None) };
         while let Some(entry) = cursor.entry() {
-            if !is_after_start(view, &front.passed, entry.key) {
+            if !is_after_start(scope, &front.passed, entry.key) {
                 break;
             }
             back.passed.clear();
             back.passed.extend_from_slice(entry.key);
-            let Some(found) = newest_backward(cursor, &back.passed, view.seq)? else { continue };
+            let Some(found) = newest_backward(cursor, &back.passed, scope.seq)? else { continue };
             match found.kind {
                 Kind::Put => return Ok(Some(found)),
-                Kind::Delete if view.tombstones == Tombstones::Shown => return Ok(Some(found)),
+                Kind::Delete if scope.tombstones == Tombstones::Shown => return Ok(Some(found)),
                 Kind::Merge => {
                     let Found { seq, kind, .. } = found;
                     return Err(no_operator(Entry { key: &back.passed, seq, kind, value: b"" }));
@@ -336,8 +336,8 @@ fn is_at(cursor: &impl Cursor, key: &[u8]) -> bool {
 }
 
 #[inline]
-fn is_before_end(view: &View, back_passed: &[u8], key: &[u8]) -> bool {
-    let inside = match &view.end {
+fn is_before_end(scope: &Scope, back_passed: &[u8], key: &[u8]) -> bool {
+    let inside = match &scope.end {
         Bound::Unbounded => true,
         Bound::Included(end) => *key <= **end,
         Bound::Excluded(end) => *key < **end,
@@ -346,8 +346,8 @@ fn is_before_end(view: &View, back_passed: &[u8], key: &[u8]) -> bool {
 }
 
 #[inline]
-fn is_after_start(view: &View, front_passed: &[u8], key: &[u8]) -> bool {
-    let inside = match &view.start {
+fn is_after_start(scope: &Scope, front_passed: &[u8], key: &[u8]) -> bool {
+    let inside = match &scope.start {
         Bound::Unbounded => true,
         Bound::Included(start) => *key >= **start,
         Bound::Excluded(start) => *key > **start,

@@ -18,6 +18,7 @@ mod block;
 mod cursor;
 mod filter;
 mod format;
+pub mod handle;
 mod index;
 mod properties;
 mod reader;

@@ -468,6 +468,12 @@ impl Disk {
         self.swept = self.slots.len() - self.free.len();
     }
 
+    /// How many files and folders there are, nameless ones too.
+    #[cfg(test)]
+    pub(super) fn node_count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// The same disk, as a process that starts now finds it: nothing is open.
     pub(super) fn reopened(&self) -> Self {
         let mut disk = self.clone();

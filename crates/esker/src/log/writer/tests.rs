@@ -5,7 +5,7 @@ use super::super::reader::{End, LogReader, Promise};
 use super::*;
 use crate::base::batch::{Batch, Op};
 use crate::base::id::CollectionId;
-use crate::env::{Bytes, Map};
+use crate::env::{Bytes, Claimed, Map};
 use parking_lot::Mutex;
 
 /// A file in memory that fails when told to.
@@ -32,7 +32,7 @@ impl Append for Memory {
         Span::new(self, at, len)
     }
 
-    fn fill(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+    fn fill(&self, bytes: &[u8], at: u64, _place: Claimed) -> io::Result<()> {
         let mut state = self.state.lock();
         if state.fail_writes {
             return Err(io::ErrorKind::StorageFull.into());

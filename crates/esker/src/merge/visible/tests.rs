@@ -20,16 +20,16 @@ fn delete(key: &str, seq: u64) -> Owned {
     Owned::new(&full(key), seq, Kind::Delete, b"")
 }
 
-fn view(seq: SeqNo, start: Bound<&str>, end: Bound<&str>) -> View {
+fn view(seq: SeqNo, start: Bound<&str>, end: Bound<&str>) -> Scope {
     let boxed = |bound: Bound<&str>| bound.map(|key| full(key).into_boxed_slice());
-    View { seq, start: boxed(start), end: boxed(end), tombstones: Tombstones::Hidden }
+    Scope { seq, start: boxed(start), end: boxed(end), tombstones: Tombstones::Hidden }
 }
 
-fn all(seq: SeqNo) -> View {
+fn all(seq: SeqNo) -> Scope {
     view(seq, Bound::Unbounded, Bound::Unbounded)
 }
 
-fn over(sources: &[Vec<Owned>], view: View) -> Visible<Merged> {
+fn over(sources: &[Vec<Owned>], view: Scope) -> Visible<Merged> {
     let sources: Vec<_> = sources.iter().map(|source| VecCursor::new(source.clone())).collect();
     let open = move || {
         Ok(Merged::new(sources.iter().map(|source| Box::new(source.clone()) as _).collect()))
@@ -54,7 +54,7 @@ fn backward(visible: &mut Visible<Merged>) -> Vec<(String, String)> {
 }
 
 /// The keys of a view joined, after making sure that both directions agree.
-fn keys(sources: &[Vec<Owned>], view: View) -> String {
+fn keys(sources: &[Vec<Owned>], view: Scope) -> String {
     let found = forward(&mut over(sources, view.clone()));
     let mut reversed = backward(&mut over(sources, view));
     reversed.reverse();

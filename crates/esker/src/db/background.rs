@@ -1,0 +1,184 @@
+//! The workers: one flushes, one compacts, one takes care of the rest.
+//!
+//! ```text
+//!   flush    woken when a generation is sealed
+//!   compact  woken when a run was added
+//!   care     woken when the generation is half full, or at the first write after a rest:
+//!            prepares the next generation, syncs the log each interval, removes files
+//! ```
+//!
+//! 1. A worker holds the database only during one unit of work; none keeps it alive.
+//! 2. A job that fails is tried again after a pause; until then `stuck` says why. A job that panics
+//!    poisons the database: the next write says so (F-31).
+//! 3. With nothing to do all three sleep: an idle database uses no processor (MACE-W10).
+
+use super::core::{Core, Writing};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::env::names::FileName;
+use crate::env::{Next, Worker};
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How long a failed job waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The workers' shared state.
+#[derive(Debug, Default)]
+pub struct Background {
+    workers: Mutex<Option<Workers>>,
+    stuck: Mutex<Option<Error>>,
+    stopping: AtomicBool,
+    late: Mutex<Vec<FileName>>,
+    /// When the care worker noticed the first write after a rest.
+    busy_since: Mutex<Option<Duration>>,
+}
+
+#[derive(Debug)]
+struct Workers {
+    flush: Worker,
+    compact: Worker,
+    care: Worker,
+}
+
+impl Background {
+    /// Starts the workers of `core`.
+    pub fn start(&self, core: &Arc<Core>) -> Result<()> {
+        let spawn = |name: &str, unit: fn(&Core, &Writing) -> Result<Next>| {
+            let weak = Arc::downgrade(core);
+            core.env
+                .spawn(name, Box::new(move || run(&weak, unit)))
+                .map_err(|error| Error::io(format!("start the worker {name}"), error))
+        };
+        let workers = Workers {
+            flush: spawn("esker-flush", flush)?,
+            compact: spawn("esker-compact", compact)?,
+            care: spawn("esker-care", care)?,
+        };
+        *self.workers.lock() = Some(workers);
+        Ok(())
+    }
+
+    /// Wakes the flush and the care worker.
+    pub fn wake(&self) {
+        if let Some(workers) = &*self.workers.lock() {
+            workers.flush.wake();
+            workers.care.wake();
+        }
+    }
+
+    /// Wakes the compaction worker.
+    pub fn wake_compaction(&self) {
+        if let Some(workers) = &*self.workers.lock() {
+            workers.compact.wake();
+        }
+    }
+
+    /// Stops all workers and waits for their current units.
+    pub fn stop(&self) {
+        self.stopping.store(true, SeqCst);
+        self.set_stuck(Some(Error::invalid("the database is closed")));
+        // Taken out of the lock first: a unit that is still running may want to wake another.
+        let workers = self.workers.lock().take();
+        drop(workers);
+    }
+
+    /// Whether jobs should end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(SeqCst)
+    }
+
+    /// Why the flush does not succeed, if it does not.
+    pub fn stuck(&self) -> Option<Error> {
+        self.stuck.lock().clone()
+    }
+
+    /// Forgets an earlier failure: the flush is tried again now.
+    pub fn clear_stuck(&self) {
+        self.set_stuck(None);
+    }
+
+    fn set_stuck(&self, error: Option<Error>) {
+        *self.stuck.lock() = error;
+    }
+
+    /// Remembers a file that could not be removed.
+    pub fn remove_later(&self, name: FileName) {
+        self.late.lock().push(name);
+    }
+
+    /// The files that could not be removed before.
+    pub fn take_late(&self) -> Vec<FileName> {
+        std::mem::take(&mut self.late.lock())
+    }
+}
+
+/// One unit of a worker's work.
+fn run(core: &Weak<Core>, unit: fn(&Core, &Writing) -> Result<Next>) -> Next {
+    let Some(core) = core.upgrade() else { return Next::Wait(None) };
+    let Some(writing) = &core.writing else { return Next::Wait(None) };
+    if writing.background.is_stopping() {
+        return Next::Wait(None);
+    }
+    match catch_unwind(AssertUnwindSafe(|| unit(&core, writing))) {
+        Ok(Ok(next)) => next,
+        Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => Next::Wait(None),
+        Ok(Err(error)) => {
+            tracing::warn!("background work failed: {error}");
+            Next::Wait(Some(RETRY))
+        }
+        Err(_) => {
+            writing.committer.fail(&Error::new(ErrorKind::Io, "a background job panicked"));
+            Next::Wait(None)
+        }
+    }
+}
+
+fn flush(core: &Core, writing: &Writing) -> Result<Next> {
+    if writing.committer.poison().is_set() {
+        return Ok(Next::Wait(None));
+    }
+    let result = core.flush_one(writing);
+    if !writing.background.is_stopping() {
+        writing.background.set_stuck(result.as_ref().err().cloned());
+    }
+    // Whoever waits for room must see the error, or the room.
+    writing.queue.moved.open();
+    if result? {
+        writing.background.wake_compaction();
+        return Ok(Next::Again);
+    }
+    Ok(Next::Wait(None))
+}
+
+fn compact(core: &Core, writing: &Writing) -> Result<Next> {
+    if !core.options.background || writing.committer.poison().is_set() {
+        return Ok(Next::Wait(None));
+    }
+    let more = core.compact_once(writing, Core::next_compaction)?;
+    Ok(if more { Next::Again } else { Next::Wait(None) })
+}
+
+fn care(core: &Core, writing: &Writing) -> Result<Next> {
+    if writing.committer.poison().is_set() {
+        return Ok(Next::Wait(None));
+    }
+    core.empty_trash();
+    writing.committer.prepare_ahead()?;
+    let Some(interval) = core.options.sync_interval else { return Ok(Next::Wait(None)) };
+    if writing.committer.is_resting() {
+        return Ok(Next::Wait(None));
+    }
+    let now = core.env.now();
+    let due = *writing.background.busy_since.lock().get_or_insert(now) + interval;
+    if now < due {
+        return Ok(Next::Wait(Some(due - now)));
+    }
+    *writing.background.busy_since.lock() = None;
+    writing.committer.rest();
+    writing.committer.sync()?;
+    writing.committer.mark()?;
+    Ok(Next::Wait(None))
+}

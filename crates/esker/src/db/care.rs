@@ -1,0 +1,185 @@
+//! Looking after a database: verifying every byte, and closing it well.
+
+use super::core::Core;
+use super::report::{Damage, VerifyReport};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::setsum::Setsum;
+use crate::env::names::{FileKind, FileName};
+use crate::env::{path_in, read_whole};
+use crate::log::reader::{LogReader, Promise};
+use crate::manifest::{Closed, State, Store};
+use std::sync::atomic::Ordering::SeqCst;
+
+impl Core {
+    /// Reads every byte of every live file; see [`Db::verify`](super::Db::verify).
+    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
+        self.check_open()?;
+        let mut check = Check { core: self, report: VerifyReport::default(), total: 0, progress };
+        let state = check.manifest()?;
+        let Some(state) = state else { return Ok(check.report) };
+        let view = self.views.load_full();
+        check.total = view.version.segments().map(|segment| segment.meta().bytes).sum();
+        check.report.checksum = state.present + state.dropped;
+        let mut sum = Setsum::ZERO;
+        for segment in view.version.segments() {
+            let meta = segment.meta();
+            let before = check.report.bytes;
+            let result = segment.reader().and_then(|reader| {
+                reader.verify(&mut |bytes| (check.progress)(before + bytes, check.total))
+            });
+            check.report.files += 1;
+            check.report.bytes = before + meta.bytes;
+            check.report.entries += meta.entries;
+            match result {
+                Ok(found) => sum += found,
+                Err(error) => check.damaged(FileKind::Segment.name(meta.id), error)?,
+            }
+        }
+        let wanted = view.version.segments().fold(Setsum::ZERO, |sum, s| sum + s.meta().setsum);
+        if check.report.damages.is_empty() && sum != wanted {
+            let message = format!("the segments sum to {sum}, want {wanted}");
+            let error = Error::new(ErrorKind::Corruption, message);
+            check.damaged(FileKind::Manifest.name(state.next_file), error)?;
+        }
+        check.logs(&state)?;
+        Ok(check.report)
+    }
+
+    /// Closes once; later calls do nothing. See [`Db::close`](super::Db::close).
+    pub fn close(&self) -> Result<()> {
+        if self.closed.swap(true, SeqCst) {
+            return Ok(());
+        }
+        let result = self.close_writing();
+        self.lock.lock().take();
+        result
+    }
+
+    fn close_writing(&self) -> Result<()> {
+        let Some(writing) = &self.writing else { return Ok(()) };
+        // A write or flush that waits for the workers must not wait for ever.
+        writing.background.stop();
+        writing.queue.moved.open();
+        writing.committer.poison().refuse()?;
+        let end = writing.committer.close()?;
+        let mut ledger = writing.ledger.lock();
+        let logs_before = ledger.state().logs.clone();
+        let queue = writing.queue.all();
+        ledger.rewrite(|state| {
+            // Logs above the last one were prepared and never used; the last may be empty.
+            state.logs.retain(|&log| log < end.log || log == end.log && end.length > 0);
+            if end.length > 0 {
+                state.closed = Some(Closed { log: end.log, length: end.length, last: end.last });
+            } else if let Some(sealed) = queue.iter().rev().find(|sealed| sealed.log.is_some()) {
+                let log = sealed.log.as_ref().map(|log| log.name().id).unwrap_or_default();
+                state.closed = Some(Closed { log, length: sealed.log_bytes, last: sealed.last });
+            }
+            state.clean = true;
+        })?;
+        let logs = ledger.state().logs.clone();
+        drop(ledger);
+        for log in logs_before.iter().filter(|log| !logs.contains(log)) {
+            self.remove(FileKind::Log.name(*log));
+        }
+        self.empty_trash();
+        Ok(())
+    }
+}
+
+/// A check under way.
+struct Check<'a> {
+    core: &'a Core,
+    report: VerifyReport,
+    total: u64,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Check<'_> {
+    /// Notes damage. Errors: others than `Corruption` and `Unsupported`, which end the check.
+    fn damaged(&mut self, file: FileName, error: Error) -> Result<()> {
+        match error.kind() {
+            ErrorKind::Corruption | ErrorKind::Unsupported => {
+                let message = error.message().to_owned();
+                self.report.damages.push(Damage { file: file.to_string(), message });
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Reads the manifest from its file: its checksums, and the balance of every edit.
+    fn manifest(&mut self) -> Result<Option<State>> {
+        let core = self.core;
+        // No edit may be appended meanwhile.
+        let ledger = core.writing.as_ref().map(|writing| writing.ledger.lock());
+        let listed = core.env.list(&core.dir);
+        let listed = listed.map_err(|error| Error::io("list the database folder", error))?;
+        self.report.files += 1;
+        let read = Store::read(&core.env, &core.dir, &listed);
+        let known = ledger.as_ref().map(|ledger| ledger.state().clone());
+        let id = listed.iter().filter_map(|l| FileName::parse(&l.name));
+        let newest = id.filter(|name| name.kind == FileKind::Manifest).max();
+        let name = newest.unwrap_or(FileKind::Manifest.name(Default::default()));
+        match read {
+            Ok(Some((state, _))) if known.as_ref().is_none_or(|known| *known == state) => {
+                Ok(Some(state))
+            }
+            Ok(_) => {
+                let message = format!("{name} does not say what it said when it was written");
+                self.damaged(name, Error::new(ErrorKind::Corruption, message))?;
+                Ok(known)
+            }
+            Err(error) => {
+                self.damaged(name, error)?;
+                Ok(known)
+            }
+        }
+    }
+
+    /// Reads the logs: their frames, and what their marks promise. The one that is written is
+    /// read up to where it is now.
+    fn logs(&mut self, state: &State) -> Result<()> {
+        for &log in &state.logs {
+            let name = FileKind::Log.name(log);
+            let path = path_in(&self.core.dir, name);
+            let file = match self.core.env.open(&path) {
+                Ok(file) => file,
+                // Flushed and removed since the state was read.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.is_gone(log) => {
+                    continue;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let message = format!("{name} is missing: the manifest names it");
+                    self.damaged(name, Error::new(ErrorKind::Corruption, message))?;
+                    continue;
+                }
+                Err(error) => return Err(Error::io(format!("open {name}"), error)),
+            };
+            let map = read_whole(&*file, self.core.options.access)
+                .map_err(|error| Error::io(format!("read {name}"), error))?;
+            let promise = state.closed.filter(|closed| closed.log == log).map_or(
+                Promise::default(),
+                |closed| Promise { length: Some(closed.length), last: Some(closed.last) },
+            );
+            let mut reader = LogReader::new(log, map, promise);
+            self.report.files += 1;
+            let result = loop {
+                match reader.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            self.report.bytes += reader.position();
+            if let Err(error) = result {
+                self.damaged(name, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_gone(&self, log: crate::base::id::FileId) -> bool {
+        let writing = self.core.writing.as_ref();
+        writing.is_some_and(|writing| !writing.ledger.lock().state().logs.contains(&log))
+    }
+}

@@ -1,0 +1,191 @@
+//! A collection, and a collection as a snapshot sees it.
+
+use super::handle::Handle;
+use super::range::{Range, bounds_of, bounds_of_prefix};
+use crate::base::batch::Op;
+use crate::base::error::Result;
+use crate::base::id::CollectionId;
+use crate::base::key::{Kind, Lookup, check_key, check_value};
+use crate::base::value::{Key, Value};
+use crate::commit::Durability;
+use crate::txn::snapshot::Pin;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+/// A named set of pairs, sorted by key. Cheap to clone, may be used from any thread.
+///
+/// Methods are named as `BTreeMap`'s where it has the operation.
+#[derive(Clone)]
+pub struct Collection {
+    pub(super) handle: Arc<Handle>,
+    pub(super) id: CollectionId,
+    pub(super) name: Arc<str>,
+}
+
+impl Collection {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets the value of a key, as durable as the database's default says.
+    ///
+    /// Cost: one copy into the log and one into memory; no system call unless synced. Errors:
+    /// `InvalidArgument` over the limits (64 KiB, 1 GiB); `ReadOnly` after a failed write; `Io`.
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.insert_with(key, value, self.handle.core.options.durability)
+    }
+
+    /// [`Collection::insert`] with a durability of its own.
+    pub fn insert_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        durability: Durability,
+    ) -> Result<()> {
+        self.write(Kind::Put, key.as_ref(), value.as_ref(), durability)
+    }
+
+    /// Removes a key; nothing happens if it is absent. Cost and errors as of
+    /// [`Collection::insert`]; it does not read.
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.remove_with(key, self.handle.core.options.durability)
+    }
+
+    /// [`Collection::remove`] with a durability of its own.
+    pub fn remove_with(&self, key: impl AsRef<[u8]>, durability: Durability) -> Result<()> {
+        self.write(Kind::Delete, key.as_ref(), &[], durability)
+    }
+
+    fn write(&self, kind: Kind, key: &[u8], value: &[u8], durability: Durability) -> Result<()> {
+        check_key(key)?;
+        check_value(value)?;
+        let op = Op { kind, collection: self.id, key, value };
+        self.handle.core.writing()?.committer.commit(&op, durability)
+    }
+
+    /// The value of a key, pinned where it lies: no copy.
+    ///
+    /// It sees every write that has returned. Errors: `Corruption`, `Io`; never a false `None`.
+    #[inline]
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let lookup = Lookup::new(self.id, key.as_ref());
+        // First the view, then the number: what the view has is then never too new for the number,
+        // and nothing older that it still needs can have been dropped from it.
+        let view = core.views.load();
+        view.get(&lookup, core.visible())
+    }
+
+    /// Whether a key is present. Errors as of [`Collection::get`].
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The pair with the smallest key.
+    pub fn first(&self) -> Result<Option<(Key, Value)>> {
+        self.iter().next().transpose()
+    }
+
+    /// The pair with the largest key.
+    pub fn last(&self) -> Result<Option<(Key, Value)>> {
+        self.iter().next_back().transpose()
+    }
+
+    /// The pairs of a range of keys, as of now.
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Range {
+        self.now().range(range)
+    }
+
+    /// The pairs whose keys begin with `prefix`, as of now.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
+        self.now().prefix(prefix)
+    }
+
+    /// All pairs, as of now.
+    pub fn iter(&self) -> Range {
+        self.now().iter()
+    }
+
+    /// The collection as `snapshot` sees it.
+    pub fn at(&self, snapshot: &Snapshot) -> View {
+        View { handle: self.handle.clone(), id: self.id, pin: snapshot.pin.clone() }
+    }
+
+    fn now(&self) -> View {
+        View { handle: self.handle.clone(), id: self.id, pin: self.handle.pin() }
+    }
+}
+
+impl std::fmt::Debug for Collection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collection").field("name", &self.name).field("id", &self.id).finish()
+    }
+}
+
+/// One moment of the whole database, over all collections. Pins the versions it sees until the
+/// last clone, view and iterator of it is dropped.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(super) pin: Pin,
+}
+
+/// A collection at one moment; see [`Collection::at`].
+#[derive(Clone)]
+pub struct View {
+    handle: Arc<Handle>,
+    id: CollectionId,
+    pin: Pin,
+}
+
+impl View {
+    /// The value of a key at that moment. Errors: `Corruption`, `Io`; never a false `None`.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        core.views.load().get(&Lookup::new(self.id, key.as_ref()), self.pin.seq())
+    }
+
+    /// Whether a key was present.
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The pair with the smallest key.
+    pub fn first(&self) -> Result<Option<(Key, Value)>> {
+        self.iter().next().transpose()
+    }
+
+    /// The pair with the largest key.
+    pub fn last(&self) -> Result<Option<(Key, Value)>> {
+        self.iter().next_back().transpose()
+    }
+
+    /// The pairs of a range of keys. A range that ends before it starts is empty (MOSS-14).
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Range {
+        self.open(bounds_of(self.id, &range))
+    }
+
+    /// The pairs whose keys begin with `prefix`.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
+        self.open(bounds_of_prefix(self.id, prefix.as_ref()))
+    }
+
+    /// All pairs.
+    pub fn iter(&self) -> Range {
+        self.range::<&[u8]>(..)
+    }
+
+    fn open(&self, bounds: super::range::FullBounds) -> Range {
+        // Loaded after the pin was taken: it is as new as the pin.
+        let view = self.handle.core.views.load_full();
+        Range::new(view, self.pin.clone(), bounds)
+    }
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("collection", &self.id).field("seq", &self.pin.seq()).finish()
+    }
+}

@@ -1,0 +1,281 @@
+//! What one open database consists of, and the steps of its background work.
+//!
+//! ```text
+//!   Db, Collection, … ─▶ Handle ─▶ Core ◀─ workers (weakly)
+//! ```
+//!
+//! 1. A flush or compaction counts once its manifest edit is durable; only then is the new version
+//!    published, and only then are inputs doomed or logs removed (laws 5 and 7).
+//! 2. A failed flush or compaction removes what it wrote, keeps its inputs, and is tried again
+//!    later with new files; a failed manifest is final (F-20, F-22, F-23).
+//! 3. Only this room starts threads and removes files.
+//!
+//! Lock order: `compacting`, then the ledger, then the view's swap.
+
+use super::background::Background;
+use super::catalog::Catalog;
+use super::ledger::Ledger;
+use super::options::Options;
+use super::report::RecoveryReport;
+use super::stats::Counters;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{FileId, SeqNo};
+use crate::base::setsum::Setsum;
+use crate::commit::Committer;
+use crate::commit::generation::{Queue, Sealed};
+use crate::compaction::{job, policy};
+use crate::env::names::{FileKind, FileName};
+use crate::env::{Env, Lock, path_in};
+use crate::manifest::{Balance, Edit, Placed, Reason};
+use crate::merge::retain::Beneath;
+use crate::merge::rewrite::{Rewrite, Rewritten};
+use crate::merge::run::Segments;
+use crate::segment::handle::Shelf;
+use crate::segment::{SegmentMeta, WriterOptions};
+use crate::tree::flush::flush;
+use crate::tree::version::Version;
+use crate::tree::view::Views;
+use crate::txn::snapshot::Registry;
+use parking_lot::{Mutex, RwLock};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// A segment is cut at this size.
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// See the module.
+pub struct Core {
+    pub(super) env: Arc<dyn Env>,
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) views: Arc<Views>,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) snapshots: Arc<Registry>,
+    pub(super) catalog: RwLock<Catalog>,
+    pub(super) recovery: RecoveryReport,
+    /// The last number there is, in a database that is only read.
+    pub(super) last: SeqNo,
+    /// The parts that write; none in a database that is only read.
+    pub(super) writing: Option<Writing>,
+    pub(super) counters: Counters,
+    pub(super) closed: AtomicBool,
+    pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+/// The parts of a database that can be written to.
+pub struct Writing {
+    pub(super) committer: Committer,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) background: Arc<Background>,
+    /// One compaction at a time.
+    pub(super) compacting: Mutex<()>,
+}
+
+impl Core {
+    /// The highest number that readers may see.
+    #[inline]
+    pub fn visible(&self) -> SeqNo {
+        self.writing.as_ref().map_or(self.last, |writing| writing.committer.visible())
+    }
+
+    /// Errors: `InvalidArgument` once the database is closed.
+    #[inline]
+    pub fn check_open(&self) -> Result<()> {
+        if !self.closed.load(SeqCst) {
+            return Ok(());
+        }
+        Err(Error::invalid("the database is closed"))
+    }
+
+    /// The parts that write. Errors: `ReadOnly` in a database opened so.
+    pub fn writing(&self) -> Result<&Writing> {
+        self.check_open()?;
+        self.writing
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::ReadOnly, "the database was opened read-only"))
+    }
+
+    /// Flushes the oldest sealed generation. False if there is none.
+    pub fn flush_one(&self, writing: &Writing) -> Result<bool> {
+        let Some(sealed) = writing.queue.oldest() else { return Ok(false) };
+        writing.committer.wait_visible(sealed.last)?;
+        let mut written = Vec::new();
+        let result = self.flush_sealed(writing, &sealed, &mut written);
+        self.finish_job(result, &written)?;
+        Ok(true)
+    }
+
+    fn flush_sealed(
+        &self,
+        writing: &Writing,
+        sealed: &Sealed,
+        written: &mut Vec<FileId>,
+    ) -> Result<()> {
+        let snapshots = self.snapshots.pinned();
+        let rewritten = self.rewriting(writing, &snapshots, Beneath::Older, |rewrite| {
+            flush(&sealed.memtable, sealed.last, rewrite, written)
+        })?;
+        self.counters.flushes.add(1);
+        let edit = Edit {
+            flushed: Some(sealed.last),
+            log_min: Some(sealed.logs_from),
+            ..self.edit(writing, &rewritten, Reason::Flush)
+        };
+        let mut ledger = writing.ledger.lock();
+        let logs_before = ledger.state().logs.clone();
+        ledger.record(edit)?;
+        let gone = logs_before.iter().filter(|log| !ledger.state().logs.contains(log));
+        let gone: Vec<FileId> = gone.copied().collect();
+        let before = self.views.load_full();
+        let version = Version::of(ledger.state(), &before.version, &self.shelf);
+        self.views.publish(Arc::new(version), Some(&sealed.memtable));
+        writing.committer.note_flushed(sealed.last);
+        writing.queue.pop();
+        drop(ledger);
+        for log in gone {
+            self.remove(FileKind::Log.name(log));
+        }
+        Ok(())
+    }
+
+    /// Merges the runs that `choose` picks from their sizes, newest first. False if it picks none.
+    pub fn compact_once(
+        &self,
+        writing: &Writing,
+        choose: impl FnOnce(&[u64]) -> Option<std::ops::Range<usize>>,
+    ) -> Result<bool> {
+        let _one_at_a_time = writing.compacting.lock();
+        let version = self.views.load_full().version.clone();
+        let sizes: Vec<u64> = version.runs.iter().map(|run| run.byte_count()).collect();
+        let Some(range) = choose(&sizes) else { return Ok(false) };
+        let beneath =
+            if range.end == version.runs.len() { Beneath::Nothing } else { Beneath::Older };
+        let runs: Vec<Segments> = version
+            .runs
+            .get(range)
+            .unwrap_or_default()
+            .iter()
+            .map(|run| run.segments.clone())
+            .collect();
+        let mut written = Vec::new();
+        let result = self.compact_runs(writing, &runs, beneath, &mut written);
+        drop((runs, version));
+        self.finish_job(result, &written)?;
+        self.empty_trash();
+        Ok(true)
+    }
+
+    fn compact_runs(
+        &self,
+        writing: &Writing,
+        runs: &[Segments],
+        beneath: Beneath,
+        written: &mut Vec<FileId>,
+    ) -> Result<()> {
+        let snapshots = self.snapshots.pinned();
+        let rewritten = self.rewriting(writing, &snapshots, beneath, |rewrite| {
+            job::merge(runs, rewrite, written)
+        })?;
+        self.counters.compactions.add(1);
+        let inputs = runs.iter().flat_map(|run| run.iter()).map(|segment| segment.meta().id);
+        let edit =
+            Edit { remove: inputs.collect(), ..self.edit(writing, &rewritten, Reason::Compaction) };
+        let mut ledger = writing.ledger.lock();
+        ledger.record(edit)?;
+        let before = self.views.load_full();
+        let version = Version::of(ledger.state(), &before.version, &self.shelf);
+        before.version.doom_missing(&version);
+        self.views.publish(Arc::new(version), None);
+        Ok(())
+    }
+
+    /// Which runs the policy wants merged.
+    pub fn next_compaction(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
+        policy::choose(sizes, policy::Policy::default())
+    }
+
+    /// Runs `job` with the way outputs are written, and makes their names durable.
+    fn rewriting(
+        &self,
+        writing: &Writing,
+        snapshots: &[SeqNo],
+        beneath: Beneath,
+        job: impl FnOnce(&Rewrite<'_>) -> Result<Rewritten>,
+    ) -> Result<Rewritten> {
+        let rewrite = Rewrite {
+            env: &self.env,
+            dir: &self.dir,
+            options: WriterOptions { compression: self.options.compression, ..Default::default() },
+            segment_bytes: SEGMENT_BYTES,
+            snapshots,
+            beneath,
+            allocate: &|| writing.ledger.allocate(),
+            stopped: &|| writing.background.is_stopping(),
+        };
+        let rewritten = job(&rewrite)?;
+        self.env
+            .sync_dir(&self.dir)
+            .map_err(|error| Error::io("sync the database folder", error))?;
+        let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
+        self.counters.bytes_rewritten.add(bytes);
+        Ok(rewritten)
+    }
+
+    fn edit(&self, writing: &Writing, rewritten: &Rewritten, reason: Reason) -> Edit {
+        let run = writing.ledger.allocate().0;
+        let place = |meta: &SegmentMeta| Placed { level: 0, run, meta: meta.clone() };
+        let Rewritten { input, output, dropped, .. } = *rewritten;
+        Edit {
+            add: rewritten.segments.iter().map(place).collect(),
+            balance: Some(Balance { reason, input, output, dropped }),
+            ..Edit::default()
+        }
+    }
+
+    /// After a job: if it failed, what it wrote is removed, unless the manifest may name it.
+    fn finish_job(&self, result: Result<()>, written: &[FileId]) -> Result<()> {
+        let poisoned = self.writing.as_ref().is_some_and(|w| w.committer.poison().is_set());
+        if result.is_err() && !poisoned {
+            for id in written {
+                self.remove(FileKind::Segment.name(*id));
+            }
+        }
+        result
+    }
+
+    /// Removes a file that no durable manifest names. A failure is tried again (F-29).
+    pub(super) fn remove(&self, name: FileName) {
+        match self.env.remove(&path_in(&self.dir, name)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!("remove {name}: {error}; it will be tried again");
+                if let Some(writing) = &self.writing {
+                    writing.background.remove_later(name);
+                }
+            }
+        }
+    }
+
+    /// Removes doomed segments that nobody reads any more, and what could not be removed before.
+    pub fn empty_trash(&self) {
+        let doomed = std::mem::take(&mut *self.shelf.trash.lock());
+        let late = self.writing.as_ref().map(|w| w.background.take_late()).unwrap_or_default();
+        for name in doomed.into_iter().map(|id| FileKind::Segment.name(id)).chain(late) {
+            self.remove(name);
+        }
+    }
+
+    /// The sum of every operation that is visible or was, and is not forgotten by the manifest.
+    pub fn checksum(&self) -> Result<Setsum> {
+        // Under the ledger's lock no flush can move entries from a memtable into the total.
+        let ledger = self.writing()?.ledger.lock();
+        let view = self.views.load_full();
+        let state = ledger.state();
+        let in_memory = view.memtables.iter().flat_map(|memtable| memtable.entries());
+        let in_memory = in_memory.fold(Setsum::ZERO, |sum, entry| sum + Setsum::of(&entry));
+        Ok(state.present + state.dropped + in_memory)
+    }
+}

@@ -1,0 +1,413 @@
+//! From a folder to an open database.
+//!
+//! ```text
+//!   lock → list → manifest → every named file is there → logs → catalog
+//!        → make durable what was replayed → new log → new manifest → remove the rest → workers
+//! ```
+//!
+//! 1. Nothing in the folder is changed before everything in it was understood: a folder that is not
+//!    a database, a newer format or damage leaves it untouched (F-32, F-38, F-41).
+//! 2. What was replayed is synced before the new manifest promises it; so what one open shows no
+//!    later crash takes back (F-4, F-6).
+//! 3. After an end that was not clean, numbers go on far above any that may have been given out
+//!    (F-12).
+//! 4. Files that the manifest does not name are unfinished work. They are removed when the new
+//!    manifest is durable, and its counter is above their numbers (F-11). Names that are not of a
+//!    database are left alone.
+
+use super::background::Background;
+use super::catalog::Catalog;
+use super::core::{Core, Writing};
+use super::ledger::Ledger;
+use super::options::Options;
+use super::report::{RecoveryReport, TornTail};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{CollectionId, FileId, SeqNo};
+use crate::base::key::split_full_key;
+use crate::cache::BlockCache;
+use crate::commit::generation::{Generation, Queue, Sealed};
+use crate::commit::poison::Poison;
+use crate::commit::replay::{Replay, Replayed};
+use crate::commit::{Committer, Host, Start};
+use crate::env::names::{FileKind, FileName, LOCK};
+use crate::env::{Env, Listed, Lock, path_in};
+use crate::log::marks::Previous;
+use crate::log::writer::LogFile;
+use crate::manifest::{Closed, Edit, ReadReport, State, Store};
+use crate::memtable::Memtable;
+use crate::merge::visible::{Scope, Tombstones, Visible};
+use crate::segment::handle::Shelf;
+use crate::tree::version::Version;
+use crate::tree::view::{View, Views};
+use crate::txn::snapshot::Registry;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// More numbers than unflushed logs can hold operations: what numbers skip after a crash.
+const SEQ_JUMP: u64 = 1 << 28;
+/// With so many replayed logs the memtable is flushed instead of written on.
+const LOGS_MAX: usize = 8;
+/// Sealed generations that may wait for their flush before writers wait.
+const SEALED_MAX: usize = 2;
+
+/// Opens the database in `dir`.
+pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
+    let env = options.world();
+    let locked_before = env.exists(&path_in(dir, LOCK)).unwrap_or(false);
+    if !locked_before {
+        // A folder that is no database must stay as it is, without even a lock file.
+        Folder::look(&env, dir, options)?;
+    }
+    let lock = take_lock(&*env, dir, options)?;
+    let folder = Folder::look(&env, dir, options)?;
+    let (state, read) = match folder.manifest {
+        Some((ref state, ref read)) => (state.clone(), Some(read.clone())),
+        None => (State::default(), None),
+    };
+    folder.check_segments(&state)?;
+    let replay = Replay {
+        env: &*env,
+        dir,
+        access: options.access,
+        logs: &state.logs,
+        promised: state.closed.map(|c| Previous { log: c.log, length: c.length, last: c.last }),
+        flushed: state.flushed,
+        slab_bytes: options.slab(),
+    };
+    let replayed = replay.run()?;
+    let opening = Opening { options, env, dir: dir.to_path_buf(), folder, state, read, replayed };
+    opening.finish(lock)
+}
+
+fn take_lock(env: &dyn Env, dir: &Path, options: &Options) -> Result<Option<Box<dyn Lock>>> {
+    let path = path_in(dir, LOCK);
+    let busy = |error: io::Error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::new(
+            ErrorKind::Busy,
+            format!("{} is open in another process: {error}", dir.display()),
+        ),
+        _ => Error::io(format!("lock {}", path.display()), error),
+    };
+    if options.read_only {
+        return match env.lock_shared(&path) {
+            Ok(lock) => Ok(Some(lock)),
+            // A copy on a medium that nobody writes to may have lost its lock file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(busy(error)),
+        };
+    }
+    env.create_dir(dir).map_err(|error| Error::io(format!("create {}", dir.display()), error))?;
+    let note = format!("process {}\n", env.process_id());
+    env.lock(&path, &note).map(Some).map_err(busy)
+}
+
+/// What lies in the folder.
+struct Folder {
+    files: BTreeMap<FileName, u64>,
+    manifest: Option<(State, ReadReport)>,
+}
+
+impl Folder {
+    fn look(env: &Arc<dyn Env>, dir: &Path, options: &Options) -> Result<Self> {
+        let listed = match env.list(dir) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Error::io(format!("list {}", dir.display()), error)),
+        };
+        let manifest = Store::read(env, dir, &listed)?;
+        if manifest.is_none() {
+            refuse_what_is_no_database(dir, &listed, options)?;
+        }
+        let files = listed.iter().filter(|listed| listed.is_file);
+        let files = files.filter_map(|l| Some((FileName::parse(&l.name)?, l.bytes))).collect();
+        Ok(Self { files, manifest })
+    }
+
+    /// Errors: `Corruption` if a segment that the manifest names is missing or has another length.
+    fn check_segments(&self, state: &State) -> Result<()> {
+        for meta in state.runs.iter().flat_map(|run| &run.segments) {
+            let name = FileKind::Segment.name(meta.id);
+            match self.files.get(&name) {
+                Some(&bytes) if bytes == meta.bytes => {}
+                Some(&bytes) => {
+                    let want = format!("the end of the file at byte {}", meta.bytes);
+                    return Err(Error::corruption(name, bytes.min(meta.bytes), want, bytes));
+                }
+                None => {
+                    let message = format!("{name} is missing: the manifest names it");
+                    return Err(Error::new(ErrorKind::Corruption, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A number above that of every file.
+    fn next_file(&self, state: &State) -> FileId {
+        let seen = self.files.keys().map(|name| name.id.next()).max().unwrap_or(FileId(1));
+        seen.max(state.next_file)
+    }
+}
+
+/// Without a manifest the folder must be empty, or hold a creation that was cut short (F-32).
+fn refuse_what_is_no_database(dir: &Path, listed: &[Listed], options: &Options) -> Result<()> {
+    let foreign = listed.iter().find(|l| l.name != LOCK && FileName::parse(&l.name).is_none());
+    if let Some(foreign) = foreign {
+        return Err(Error::invalid(format!(
+            "{} is not a database: it has no manifest and holds {:?}",
+            dir.display(),
+            foreign.name
+        )));
+    }
+    if options.create && !options.read_only {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::NotFound, format!("{} has no database", dir.display())))
+}
+
+/// Everything that is known once the logs are read, and not yet done.
+struct Opening<'a> {
+    options: &'a Options,
+    env: Arc<dyn Env>,
+    dir: PathBuf,
+    folder: Folder,
+    state: State,
+    read: Option<ReadReport>,
+    replayed: Replayed,
+}
+
+impl Opening<'_> {
+    fn finish(self, lock: Option<Box<dyn Lock>>) -> Result<Arc<Core>> {
+        let shelf = Arc::new(Shelf {
+            env: self.env.clone(),
+            dir: self.dir.clone(),
+            access: self.options.access,
+            cache: Arc::new(BlockCache::new(self.options.cache_bytes())),
+            trash: Mutex::new(Vec::new()),
+        });
+        let version = Arc::new(Version::of(&self.state, &Version::default(), &shelf));
+        let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
+        memtables.extend(self.replayed.full.iter().rev().map(|full| full.memtable.clone()));
+        let view = Arc::new(View { memtables, version });
+        let catalog = load_catalog(&view)?;
+        let mut recovery = self.report();
+        let last = self.replayed.last;
+        let (views, writing) = if self.options.read_only {
+            (Arc::new(Views::of(view)), None)
+        } else {
+            let (views, writing, removed) = self.start_writing(view)?;
+            recovery.orphans_removed = removed;
+            (views, Some(writing))
+        };
+        let core = Arc::new(Core {
+            env: self.env,
+            dir: self.dir,
+            options: self.options.clone(),
+            views,
+            shelf,
+            snapshots: Arc::new(Registry::default()),
+            catalog: RwLock::new(catalog),
+            recovery,
+            last,
+            writing,
+            counters: Default::default(),
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(lock),
+        });
+        if let Some(writing) = &core.writing {
+            writing.background.start(&core)?;
+        }
+        Ok(core)
+    }
+
+    fn report(&self) -> RecoveryReport {
+        let torn = |dropped: &crate::commit::replay::Dropped| TornTail {
+            file: FileKind::Log.name(dropped.log).to_string(),
+            at: dropped.at,
+            bytes: dropped.bytes,
+        };
+        RecoveryReport {
+            created: self.read.is_none(),
+            clean: self.is_clean(),
+            logs_read: self.replayed.logs_read,
+            operations_replayed: self.replayed.operations,
+            bytes_replayed: self.replayed.bytes,
+            torn: self.replayed.dropped.iter().map(torn).collect(),
+            manifest_torn_bytes: self.read.as_ref().map_or(0, |read| read.torn_bytes),
+            orphans_removed: Vec::new(),
+        }
+    }
+
+    /// Whether the last process closed the database, so that no number can be unaccounted for.
+    fn is_clean(&self) -> bool {
+        self.read.is_none() || self.state.clean
+    }
+
+    /// Makes the replayed logs durable, starts a new manifest and a new log, removes the rest.
+    fn start_writing(&self, view: Arc<View>) -> Result<(Arc<Views>, Writing, Vec<String>)> {
+        let Self { env, dir, options, .. } = self;
+        self.sync_replayed()?;
+        let poison = Arc::new(Poison::default());
+        let ledger = Ledger::start(env.clone(), dir.clone(), self.next_state(), poison.clone())?;
+        let background = Arc::new(Background::default());
+        let host = DbHost {
+            env: env.clone(),
+            dir: dir.clone(),
+            ledger: Arc::new(ledger),
+            background: background.clone(),
+            options: (*options).clone(),
+        };
+        let ledger = host.ledger.clone();
+        let mut generation = host.prepare(0)?;
+        let queue = self.queue(&mut generation);
+        let views = Arc::new(Views::of(view));
+        let memtable = &generation.memtable;
+        if !views.load().memtables.first().is_some_and(|newest| Arc::ptr_eq(newest, memtable)) {
+            views.rotate(memtable.clone());
+        }
+        let last = self.replayed.last;
+        let jump = if self.is_clean() { 0 } else { SEQ_JUMP };
+        let committer = Committer::new(Start {
+            env: env.clone(),
+            views: views.clone(),
+            host: Box::new(host),
+            poison,
+            queue: queue.clone(),
+            generation,
+            previous: self.replayed.end,
+            visible: last,
+            next: SeqNo(last.0 + 1 + jump),
+            sealed_max: SEALED_MAX,
+        });
+        let removed = self.remove_orphans(&ledger);
+        let compacting = Mutex::new(());
+        Ok((views, Writing { committer, ledger, queue, background, compacting }, removed))
+    }
+
+    fn sync_replayed(&self) -> Result<()> {
+        if self.is_clean() {
+            return Ok(());
+        }
+        for &log in &self.replayed.kept {
+            let name = FileKind::Log.name(log);
+            let file = self.env.open(&path_in(&self.dir, name));
+            file.and_then(|file| file.sync())
+                .map_err(|error| Error::io(format!("sync {name}"), error))?;
+        }
+        Ok(())
+    }
+
+    /// What the new manifest says: the old state, the logs that are still needed, where they end.
+    fn next_state(&self) -> State {
+        let mut state = self.state.clone();
+        state.logs.clone_from(&self.replayed.kept);
+        let end = self.replayed.end;
+        state.closed = end.map(|e| Closed { log: e.log, length: e.length, last: e.last });
+        state.clean = false;
+        state.next_file = self.folder.next_file(&self.state);
+        state
+    }
+
+    /// The replayed generations that wait for their flush. The last one has room: it is written on,
+    /// unless too many logs have gathered behind it.
+    fn queue(&self, generation: &mut Generation) -> Arc<Queue> {
+        let queue = Arc::new(Queue::default());
+        for full in &self.replayed.full {
+            let sealed = Sealed::replayed(full.memtable.clone(), full.last, full.logs_from);
+            queue.push(Arc::new(sealed));
+        }
+        match &self.replayed.memtable {
+            Some(memtable) if self.replayed.kept.len() < LOGS_MAX => {
+                generation.memtable = memtable.clone();
+            }
+            Some(memtable) => {
+                let logs_from = generation.log_id;
+                let sealed = Sealed::replayed(memtable.clone(), self.replayed.last, logs_from);
+                queue.push(Arc::new(sealed));
+            }
+            None => {}
+        }
+        queue
+    }
+
+    /// Removes every file of a database that the new manifest does not name.
+    fn remove_orphans(&self, ledger: &Ledger) -> Vec<String> {
+        let manifest = ledger.file();
+        let entry = ledger.lock();
+        let state = entry.state();
+        let is_live = |name: &FileName| match name.kind {
+            FileKind::Log => state.logs.contains(&name.id),
+            FileKind::Manifest => name.id == manifest,
+            FileKind::Segment => {
+                state.runs.iter().any(|run| run.segments.iter().any(|meta| meta.id == name.id))
+            }
+            FileKind::Blob => false,
+        };
+        let mut removed = Vec::new();
+        for name in self.folder.files.keys().filter(|name| !is_live(name)) {
+            match self.env.remove(&path_in(&self.dir, name)) {
+                Ok(()) => removed.push(name.to_string()),
+                // It stays an orphan, and the next open tries again (F-29).
+                Err(error) => tracing::warn!("remove {name}: {error}"),
+            }
+        }
+        removed
+    }
+}
+
+/// Reads the system collection.
+fn load_catalog(view: &Arc<View>) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    let end = CollectionId(CollectionId::SYSTEM.0 + 1).0.to_be_bytes();
+    let scope = Scope {
+        seq: SeqNo::MAX,
+        start: Bound::Unbounded,
+        end: Bound::Excluded(end.into()),
+        tombstones: Tombstones::Hidden,
+    };
+    let view = view.clone();
+    let mut records = Visible::new(Box::new(move || Ok(view.cursor(SeqNo::MAX))), scope);
+    while let Some(entry) = records.advance()? {
+        if let Some((_, key)) = split_full_key(entry.key) {
+            catalog.load(key, entry.value)?;
+        }
+    }
+    Ok(catalog)
+}
+
+/// What the commit path asks of the database.
+struct DbHost {
+    env: Arc<dyn Env>,
+    dir: PathBuf,
+    ledger: Arc<Ledger>,
+    background: Arc<Background>,
+    options: Options,
+}
+
+impl Host for DbHost {
+    fn prepare(&self, bytes: usize) -> Result<Generation> {
+        let memtable = Arc::new(Memtable::with_capacity(self.options.slab().max(bytes))?);
+        let log_id = self.ledger.allocate();
+        let slab = self.options.slab() as u64;
+        let created = LogFile::create(&*self.env, &self.dir, log_id, slab, self.options.access);
+        let log = created.inspect_err(|_| {
+            // Half a file may be there: it is no log until the manifest names it.
+            let _ = self.env.remove(&path_in(&self.dir, FileKind::Log.name(log_id)));
+        })?;
+        self.ledger.lock().record(Edit { add_log: Some(log_id), ..Edit::default() })?;
+        Ok(Generation { log_id, log, memtable })
+    }
+
+    fn wake(&self) {
+        self.background.wake();
+    }
+
+    fn stuck(&self) -> Option<Error> {
+        self.background.stuck()
+    }
+}

@@ -1,0 +1,152 @@
+//! How a database is opened.
+
+use super::Db;
+use crate::base::error::{Error, Result};
+use crate::commit::Durability;
+use crate::env::real::Real;
+use crate::env::{Access, Env};
+use crate::segment::Compression;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of one generation's slab unless the budget is small.
+const SLAB_BYTES: u64 = 32 << 20;
+const SLAB_BYTES_MIN: u64 = 64 << 10;
+/// The least budget that leaves room for slabs, cache and jobs.
+const BUDGET_BYTES_MIN: u64 = 1 << 20;
+
+/// Options to open a database with; see [`Db::options`]. Each setter returns the changed options.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(super) memory_budget: u64,
+    pub(super) slab_bytes: Option<usize>,
+    pub(super) durability: Durability,
+    pub(super) sync_interval: Option<Duration>,
+    pub(super) create: bool,
+    pub(super) read_only: bool,
+    pub(super) access: Access,
+    pub(super) compression: Compression,
+    pub(super) background: bool,
+    pub(super) env: Option<Arc<dyn Env>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            memory_budget: 256 << 20,
+            slab_bytes: None,
+            durability: Durability::Buffered,
+            sync_interval: Some(Duration::from_secs(1)),
+            create: true,
+            read_only: false,
+            access: Access::Mapped,
+            compression: Compression::None,
+            background: true,
+            env: None,
+        }
+    }
+}
+
+impl Options {
+    /// Bytes of anonymous memory for slabs and cache. Default 256 MiB, at least 1 MiB.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = bytes;
+        self
+    }
+
+    /// Bytes of one generation's slab. Default: an eighth of the budget, at most 32 MiB.
+    #[must_use]
+    pub fn slab_bytes(mut self, bytes: usize) -> Self {
+        self.slab_bytes = Some(bytes);
+        self
+    }
+
+    /// Whether every commit is on disk when it returns, unless it asks otherwise. Default: no.
+    #[must_use]
+    pub fn sync(mut self, every_commit: bool) -> Self {
+        self.durability = if every_commit { Durability::Sync } else { Durability::Buffered };
+        self
+    }
+
+    /// How long a buffered write may wait for the disk. Default 1 s; `None`: until the log is
+    /// flushed, synced or closed.
+    #[must_use]
+    pub fn sync_interval(mut self, interval: Option<Duration>) -> Self {
+        self.sync_interval = interval;
+        self
+    }
+
+    /// Whether a database is created where there is none. Default: yes.
+    #[must_use]
+    pub fn create_if_missing(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Whether nothing in the folder may be changed: no byte is written and no file removed, and
+    /// every write answers `ReadOnly`. Default: no.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// How files are read and logs written. Default `Mapped`. `Positioned` is for file systems on
+    /// which a failing disk must give an error and not a signal.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// How blocks of segments are compressed. Default: not at all, so that they are read in place.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Whether compaction runs by itself. Default: yes.
+    #[must_use]
+    pub fn background_compaction(mut self, background: bool) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// The world to run in; the operating system's by default, the simulator's in tests.
+    #[must_use]
+    pub fn env(mut self, env: Arc<dyn Env>) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// Opens the database in the folder `path`, and recovers what the last process left.
+    ///
+    /// Time: in proportion to the bytes not yet flushed. Errors: `Busy` if another process has it
+    /// open; `InvalidArgument` if the folder holds something else (it is left untouched);
+    /// `Corruption` naming file and offset; `Unsupported` for a newer format; `Io`.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Db> {
+        if self.memory_budget < BUDGET_BYTES_MIN {
+            return Err(Error::invalid(format!(
+                "memory budget of {} bytes: want at least {BUDGET_BYTES_MIN}",
+                self.memory_budget
+            )));
+        }
+        Db::open_with(self, path.as_ref())
+    }
+
+    pub(super) fn world(&self) -> Arc<dyn Env> {
+        self.env.clone().unwrap_or_else(|| Real::new())
+    }
+
+    pub(super) fn slab(&self) -> usize {
+        let by_budget = (self.memory_budget / 8).clamp(SLAB_BYTES_MIN, SLAB_BYTES);
+        self.slab_bytes.unwrap_or(by_budget as usize)
+    }
+
+    pub(super) fn cache_bytes(&self) -> u64 {
+        self.memory_budget / 4
+    }
+}

@@ -1,0 +1,111 @@
+//! Iterators that own what they read.
+//!
+//! A range pins one snapshot and the view that was current when it was made; it may be sent to
+//! another thread and outlive the database handle.
+
+use crate::base::error::Result;
+use crate::base::id::CollectionId;
+use crate::base::key::prefix_end;
+use crate::base::value::{Key, Value};
+use crate::merge::loser::Merged;
+use crate::merge::visible::{Item, Scope, Tombstones, Visible};
+use crate::tree::view::View as TreeView;
+use crate::txn::snapshot::Pin;
+use std::iter::FusedIterator;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+/// The pairs of a range in key order, from both ends.
+///
+/// After an error it stays at that error (F-28); after its last pair it stays at `None`.
+pub struct Range {
+    visible: Visible<Merged>,
+    failed: bool,
+    _pin: Pin,
+}
+
+/// Bounds of full keys.
+pub(super) type FullBounds = (Bound<Box<[u8]>>, Bound<Box<[u8]>>);
+
+/// The bounds of a range of user keys within a collection.
+pub(super) fn bounds_of<K: AsRef<[u8]>>(
+    id: CollectionId,
+    range: &impl RangeBounds<K>,
+) -> FullBounds {
+    let full = |key: &K| [&id.0.to_be_bytes()[..], key.as_ref()].concat().into_boxed_slice();
+    let start = match range.start_bound() {
+        Bound::Included(key) => Bound::Included(full(key)),
+        Bound::Excluded(key) => Bound::Excluded(full(key)),
+        Bound::Unbounded => Bound::Included(id.0.to_be_bytes().into()),
+    };
+    let end = match range.end_bound() {
+        Bound::Included(key) => Bound::Included(full(key)),
+        Bound::Excluded(key) => Bound::Excluded(full(key)),
+        Bound::Unbounded => after(&id.0.to_be_bytes()),
+    };
+    (start, end)
+}
+
+/// The bounds of all keys of a collection that begin with `prefix`.
+pub(super) fn bounds_of_prefix(id: CollectionId, prefix: &[u8]) -> FullBounds {
+    let full = [&id.0.to_be_bytes()[..], prefix].concat();
+    let end = after(&full);
+    (Bound::Included(full.into()), end)
+}
+
+fn after(prefix: &[u8]) -> Bound<Box<[u8]>> {
+    prefix_end(prefix).map_or(Bound::Unbounded, |end| Bound::Excluded(end.into()))
+}
+
+impl Range {
+    /// What `pin` sees of `bounds` in `view`, which must be as new as the pin.
+    pub(super) fn new(view: Arc<TreeView>, pin: Pin, (start, end): FullBounds) -> Self {
+        let seq = pin.seq();
+        let scope = Scope { seq, start, end, tombstones: Tombstones::Hidden };
+        let open = Box::new(move || Ok(view.cursor(seq)));
+        Self { visible: Visible::new(open, scope), failed: false, _pin: pin }
+    }
+
+    /// The next pair, lent until the next call: nothing is copied or pinned. The fast way to walk
+    /// forward. Errors: `Corruption`, `Io`; repeated by every later call.
+    pub fn next_lent(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        let entry = self.visible.advance()?;
+        Ok(entry
+            .map(|entry| (entry.key.get(CollectionId::BYTES..).unwrap_or_default(), entry.value)))
+    }
+
+    fn pair(&mut self, item: Result<Option<Item>>) -> Option<Result<(Key, Value)>> {
+        match item {
+            Ok(item) => item.map(|item| Ok((item.key, item.value))),
+            // An error is told once a call until somebody stops: a `for` loop over `?` stops.
+            Err(error) => {
+                self.failed = true;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl Iterator for Range {
+    type Item = Result<(Key, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.visible.next_front();
+        self.pair(item)
+    }
+}
+
+impl DoubleEndedIterator for Range {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let item = self.visible.next_back();
+        self.pair(item)
+    }
+}
+
+impl FusedIterator for Range {}
+
+impl std::fmt::Debug for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Range").field("failed", &self.failed).finish_non_exhaustive()
+    }
+}

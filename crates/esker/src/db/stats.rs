@@ -1,0 +1,144 @@
+//! Figures of a running database.
+
+use super::core::Core;
+use crate::base::error::Result;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A figure that only rises.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What is counted since the open.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) flushes: Counter,
+    pub(super) compactions: Counter,
+    pub(super) bytes_rewritten: Counter,
+}
+
+/// Figures of a database at one moment; see [`Db::stats`](super::Db::stats).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The highest number that readers see: about how many operations there ever were.
+    pub sequence: u64,
+    /// The highest number that is on disk.
+    pub durable: u64,
+    /// Collections.
+    pub collections: u64,
+    /// Snapshots and iterators that pin old versions.
+    pub snapshots: u64,
+    /// Memtables: the one that is written and those that wait for their flush.
+    pub memtables: u64,
+    /// Bytes used in them.
+    pub memtable_bytes: u64,
+    /// Sorted runs.
+    pub runs: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes of segment files.
+    pub segment_bytes: u64,
+    /// Entries in segments, tombstones and old versions among them.
+    pub segment_entries: u64,
+    /// Tombstones in segments.
+    pub segment_tombstones: u64,
+    /// Bytes of blocks in the cache.
+    pub cache_bytes: u64,
+    /// Blocks found in the cache.
+    pub cache_hits: u64,
+    /// Blocks not found there.
+    pub cache_misses: u64,
+    /// Memtables flushed since the open.
+    pub flushes: u64,
+    /// Compactions since the open.
+    pub compactions: u64,
+    /// Bytes that flushes and compactions have written since the open.
+    pub bytes_rewritten: u64,
+    /// Syncs that durable commits have shared since the open.
+    pub syncs: u64,
+    /// How often a writer waited because flushes were behind.
+    pub write_waits: u64,
+    /// Whether a failed write has made the database read-only.
+    pub read_only: bool,
+}
+
+impl Stats {
+    pub(super) fn of(core: &Core) -> Result<Self> {
+        core.check_open()?;
+        let view = core.views.load_full();
+        let metas = || view.version.segments().map(|segment| segment.meta());
+        let mut stats = Self {
+            sequence: core.visible().0,
+            durable: core.visible().0,
+            collections: core.catalog.read().names().len() as u64,
+            snapshots: core.snapshots.count() as u64,
+            memtables: view.memtables.len() as u64,
+            memtable_bytes: view.memtables.iter().map(|m| m.used_bytes() as u64).sum(),
+            runs: view.version.runs.len() as u64,
+            segments: metas().count() as u64,
+            segment_bytes: metas().map(|meta| meta.bytes).sum(),
+            segment_entries: metas().map(|meta| meta.entries).sum(),
+            segment_tombstones: metas().map(|meta| meta.deletes).sum(),
+            cache_bytes: core.shelf.cache.used_bytes(),
+            cache_hits: core.shelf.cache.hits(),
+            cache_misses: core.shelf.cache.misses(),
+            flushes: core.counters.flushes.get(),
+            compactions: core.counters.compactions.get(),
+            bytes_rewritten: core.counters.bytes_rewritten.get(),
+            ..Self::default()
+        };
+        if let Some(writing) = &core.writing {
+            stats.durable = writing.committer.durable().0;
+            stats.syncs = writing.committer.syncs();
+            stats.write_waits = writing.committer.waits();
+            stats.read_only = writing.committer.poison().is_set();
+        }
+        Ok(stats)
+    }
+
+    /// Every figure with its name, for tools.
+    pub fn fields(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("sequence", self.sequence),
+            ("durable", self.durable),
+            ("collections", self.collections),
+            ("snapshots", self.snapshots),
+            ("memtables", self.memtables),
+            ("memtable_bytes", self.memtable_bytes),
+            ("runs", self.runs),
+            ("segments", self.segments),
+            ("segment_bytes", self.segment_bytes),
+            ("segment_entries", self.segment_entries),
+            ("segment_tombstones", self.segment_tombstones),
+            ("cache_bytes", self.cache_bytes),
+            ("cache_hits", self.cache_hits),
+            ("cache_misses", self.cache_misses),
+            ("flushes", self.flushes),
+            ("compactions", self.compactions),
+            ("bytes_rewritten", self.bytes_rewritten),
+            ("syncs", self.syncs),
+            ("write_waits", self.write_waits),
+            ("read_only", u64::from(self.read_only)),
+        ]
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.fields() {
+            writeln!(f, "{name:20} {value:>16}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! Operations that become visible, and durable, together.
+
+use super::collection::Collection;
+use super::handle::Handle;
+use crate::base::batch::{Batch, Op, Ops};
+use crate::base::error::{Error, Result};
+use crate::base::key::Kind;
+use crate::commit::Durability;
+use std::sync::Arc;
+
+/// A batch of operations over any collections of one database. Committing consumes it; dropping it
+/// forgets it.
+///
+/// The same key may come several times: the later operation wins.
+#[derive(Clone)]
+pub struct WriteBatch {
+    handle: Arc<Handle>,
+    batch: Batch,
+}
+
+impl WriteBatch {
+    pub(super) fn new(handle: Arc<Handle>) -> Self {
+        Self { handle, batch: Batch::default() }
+    }
+
+    /// Sets the value of a key. Cost: one copy of both.
+    ///
+    /// Errors: `InvalidArgument` over the limits of key, value or batch (1 GiB), or for a collection
+    /// of another database; the batch stays as it was.
+    pub fn insert(
+        &mut self,
+        collection: &Collection,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<()> {
+        self.push(Kind::Put, collection, key.as_ref(), value.as_ref())
+    }
+
+    /// Removes a key. Errors as of [`WriteBatch::insert`].
+    pub fn remove(&mut self, collection: &Collection, key: impl AsRef<[u8]>) -> Result<()> {
+        self.push(Kind::Delete, collection, key.as_ref(), &[])
+    }
+
+    fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
+        if !Arc::ptr_eq(&self.handle, &to.handle) {
+            let name = to.name();
+            return Err(Error::invalid(format!("collection {name:?} is of another database")));
+        }
+        self.batch.push(Op { kind, collection: to.id, key, value })
+    }
+
+    /// How many operations it holds.
+    pub fn len(&self) -> usize {
+        self.batch.count()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Bytes of keys and values that it holds.
+    pub fn byte_count(&self) -> usize {
+        self.batch.byte_count()
+    }
+
+    /// Commits all operations as one, as durable as the database's default says. An empty batch
+    /// takes no number and changes nothing. Errors as of [`Collection::insert`].
+    pub fn commit(self) -> Result<()> {
+        let durability = self.handle.core.options.durability;
+        self.commit_with(durability)
+    }
+
+    /// [`WriteBatch::commit`] with a durability of its own.
+    pub fn commit_with(self, durability: Durability) -> Result<()> {
+        self.handle.core.writing()?.committer.commit(&self.batch, durability)
+    }
+}
+
+impl std::fmt::Debug for WriteBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteBatch").field("len", &self.len()).finish()
+    }
+}

@@ -1,0 +1,342 @@
+//! What is live: runs of segments, newest first, and the figures of the chain.
+//!
+//! ```text
+//!  runs[0]   numbers 900…999   seg-31                        a run is newer than the next one:
+//!  runs[1]   numbers 500…899   seg-27 │ seg-28               its numbers are all higher
+//!  runs[2]   numbers   1…499   seg-14 │ seg-15 │ seg-20      within a run: keys ascend, disjoint
+//! ```
+//!
+//! 1. Numbers of runs are disjoint, and levels do not fall from a run to an older one (law 3).
+//! 2. Segments of a run are disjoint in keys, borders included: no key lies in two of them.
+//! 3. `present` is the sum of the live segments. `present + dropped` is the sum of every operation
+//!    ever flushed: a flush adds its input, a compaction changes nothing (law 6).
+//! 4. `log_min`, `flushed` and `next_file` never go back. No live number is above `flushed`, no
+//!    live file at or above `next_file`, no live log below `log_min`. Logs ascend.
+//! 5. An edit that breaks any of these is refused and leaves the state as it was.
+
+#![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
+
+use super::edit::{Balance, Closed, Edit, Placed, Reason, Total, Whole};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{CollectionId, FileId, SeqNo};
+use crate::base::key::KEY_BYTES_MAX;
+use crate::base::setsum::Setsum;
+use crate::env::names::FileKind;
+use crate::segment::SegmentMeta;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
+use std::sync::Arc;
+
+/// Segments of one age.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its name. Says nothing about its age.
+    pub number: u64,
+    /// Depth; 0 is youngest.
+    pub level: u32,
+    /// Disjoint in keys, ascending; at least one.
+    pub segments: Vec<SegmentMeta>,
+}
+
+impl Run {
+    /// The lowest and the highest sequence number in it. Cost: one look at each segment.
+    pub fn seqs(&self) -> (SeqNo, SeqNo) {
+        let min = self.segments.iter().map(|meta| meta.seq_min).min().unwrap_or_default();
+        let max = self.segments.iter().map(|meta| meta.seq_max).max().unwrap_or_default();
+        (min, max)
+    }
+}
+
+/// The set of live files. Cloning costs one count a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Newest first.
+    pub runs: Vec<Arc<Run>>,
+    /// Live logs, ascending: each must be there.
+    pub logs: Vec<FileId>,
+    /// Logs below are not needed.
+    pub log_min: FileId,
+    /// Every number at or below is in segments.
+    pub flushed: SeqNo,
+    /// Numbers from here on were never used.
+    pub next_file: FileId,
+    /// Sum of the live segments.
+    pub present: Setsum,
+    /// Sum of what was flushed once and is not there any more.
+    pub dropped: Setsum,
+    /// What is promised about the end of a live log.
+    pub closed: Option<Closed>,
+    /// The database was closed by its last user. The first edit takes it back; whoever opens it for
+    /// writing does so in the manifest it creates.
+    pub clean: bool,
+}
+
+impl State {
+    /// Live segments of all runs, newest run first.
+    pub fn segments(&self) -> impl Iterator<Item = &SegmentMeta> {
+        self.runs.iter().flat_map(|run| &run.segments)
+    }
+
+    /// Sum of every operation ever flushed.
+    pub fn total(&self) -> Setsum {
+        self.present + self.dropped
+    }
+
+    /// Makes one change. Cost: one look at each live segment, and at the keys of each run that
+    /// changes.
+    ///
+    /// Errors: `Corruption` if it breaks an invariant above or does not balance; nothing changed.
+    pub fn apply(&mut self, edit: &Edit) -> Result<()> {
+        let mut next = self.clone();
+        let removed = next.take_out(&edit.remove)?;
+        check_balance(self, edit, removed.iter().map(|meta| meta.setsum).sum_up())?;
+        next.raise(edit)?;
+        next.put_in(&edit.add)?;
+        for Placed { meta, .. } in &edit.add {
+            let before = removed.iter().find(|before| before.id == meta.id);
+            if before.is_some_and(|before| before != meta) {
+                return Err(refused("moved", name(meta.id), "the segment unchanged", "another"));
+            }
+        }
+        next.dropped += edit.balance.map_or(Setsum::ZERO, |balance| balance.dropped);
+        next.clean = false;
+        *self = next;
+        Ok(())
+    }
+
+    /// The state that the first transaction of a manifest describes.
+    pub(super) fn restore(edit: &Edit, whole: &Whole) -> Result<Self> {
+        let mut state = Self::default();
+        if !edit.remove.is_empty() || edit.balance.is_some() {
+            return Err(refused("first transaction", "edit", "a whole state", "a change of one"));
+        }
+        let missing = || refused("total", "first transaction", "one", "none");
+        let total = whole.total.ok_or_else(missing)?;
+        state.raise(edit)?;
+        whole.logs.iter().try_for_each(|log| state.add_log(*log))?;
+        state.put_in(&edit.add)?;
+        state.dropped = total.dropped;
+        state.closed = edit.closed;
+        state.clean = whole.clean.is_some();
+        if state.total() != total.all {
+            return Err(refused("chain", "present + dropped", total.all, state.total()));
+        }
+        Ok(state)
+    }
+
+    /// What [`Self::restore`] makes this state from.
+    pub(super) fn as_edit(&self) -> (Edit, Whole) {
+        let placed = |run: &Arc<Run>| {
+            let Run { level, number: run, .. } = **run;
+            move |meta: &SegmentMeta| Placed { level, run, meta: meta.clone() }
+        };
+        let edit = Edit {
+            add: self.runs.iter().flat_map(|run| run.segments.iter().map(placed(run))).collect(),
+            log_min: Some(self.log_min),
+            flushed: Some(self.flushed),
+            next_file: Some(self.next_file),
+            closed: self.closed,
+            ..Edit::default()
+        };
+        let total = Some(Total { all: self.total(), dropped: self.dropped });
+        let clean = self.clean.then_some(());
+        (edit, Whole { total, logs: self.logs.clone(), clean })
+    }
+
+    /// Removes segments and returns them.
+    fn take_out(&mut self, remove: &[FileId]) -> Result<Vec<SegmentMeta>> {
+        let wanted: HashSet<_> = remove.iter().copied().collect();
+        let mut removed = Vec::with_capacity(remove.len());
+        if !wanted.is_empty() {
+            for run in &mut self.runs {
+                if run.segments.iter().any(|meta| wanted.contains(&meta.id)) {
+                    let gone = |meta: &mut SegmentMeta| wanted.contains(&meta.id);
+                    removed.extend(Arc::make_mut(run).segments.extract_if(.., gone));
+                }
+            }
+            self.runs.retain(|run| !run.segments.is_empty());
+        }
+        if removed.len() != remove.len() {
+            let found = removed.len();
+            return Err(refused("remove", "live segments", remove.len(), found));
+        }
+        removed.iter().for_each(|meta| self.present -= meta.setsum);
+        Ok(removed)
+    }
+
+    /// Sets the numbers that only rise, and what is said of logs.
+    fn raise(&mut self, edit: &Edit) -> Result<()> {
+        raise(&mut self.log_min, edit.log_min, "log")?;
+        raise(&mut self.flushed, edit.flushed, "flushed")?;
+        raise(&mut self.next_file, edit.next_file, "next-file")?;
+        let log_min = self.log_min;
+        self.logs.retain(|log| *log >= log_min);
+        edit.add_log.map_or(Ok(()), |log| self.add_log(log))?;
+        self.closed = edit.closed.or(self.closed).filter(|closed| self.logs.contains(&closed.log));
+        Ok(())
+    }
+
+    fn add_log(&mut self, log: FileId) -> Result<()> {
+        let above = self.logs.last().map_or(self.log_min, |last| FileId(last.0.saturating_add(1)));
+        if log < above || log >= self.next_file {
+            let want = format!("one from {above} and below next-file {}", self.next_file);
+            return Err(refused("new-log", "number", want, log));
+        }
+        self.logs.push(log);
+        Ok(())
+    }
+
+    /// Adds segments to their runs, then checks all that changed.
+    fn put_in(&mut self, add: &[Placed]) -> Result<()> {
+        if add.is_empty() {
+            return Ok(());
+        }
+        let mut ids: HashSet<_> = self.segments().map(|meta| meta.id).collect();
+        let mut runs: BTreeMap<u64, Vec<&Placed>> = BTreeMap::new();
+        for placed in add {
+            self.check_segment(&placed.meta)?;
+            if !ids.insert(placed.meta.id) {
+                return Err(refused("add", name(placed.meta.id), "a new segment", "a live one"));
+            }
+            self.present += placed.meta.setsum;
+            runs.entry(placed.run).or_default().push(placed);
+        }
+        for run in &mut self.runs {
+            if let Some(placed) = runs.remove(&run.number) {
+                fill(Arc::make_mut(run), &placed)?;
+            }
+        }
+        for (number, placed) in runs {
+            let level = placed.first().map_or(0, |placed| placed.level);
+            let mut run = Run { number, level, segments: Vec::with_capacity(placed.len()) };
+            fill(&mut run, &placed)?;
+            self.runs.push(Arc::new(run));
+        }
+        self.order_runs()
+    }
+
+    fn check_segment(&self, meta: &SegmentMeta) -> Result<()> {
+        let refuse = |what, want: &str| Err(refused(what, name(meta.id), want, "another"));
+        let key_bytes_max = KEY_BYTES_MAX.saturating_add(CollectionId::BYTES);
+        if meta.id >= self.next_file {
+            return refuse("number", "one below next-file");
+        }
+        if meta.smallest > meta.largest {
+            return refuse("keys", "smallest at or below largest");
+        }
+        if meta.smallest.len().max(meta.largest.len()) > key_bytes_max {
+            return refuse("keys", "none above the longest");
+        }
+        if meta.seq_min > meta.seq_max || meta.seq_max > self.flushed {
+            return refuse("numbers", "a range up to flushed");
+        }
+        match meta.deletes.checked_add(meta.range_deletes) {
+            Some(tombstones) if tombstones <= meta.entries => Ok(()),
+            _ => refuse("entries", "at least its tombstones"),
+        }
+    }
+
+    /// Sorts runs by age and checks invariant 1.
+    fn order_runs(&mut self) -> Result<()> {
+        self.runs.sort_by_cached_key(|run| Reverse(run.seqs().1));
+        for (newer, older) in self.runs.iter().zip(self.runs.iter().skip(1)) {
+            let numbers = (newer.seqs().0, older.seqs().1);
+            let what = format!("runs {} and {}", newer.number, older.number);
+            if numbers.0 <= numbers.1 {
+                let found = format!("{} in the newer, {} in the older", numbers.0, numbers.1);
+                return Err(refused("age", what, "disjoint numbers", found));
+            }
+            if newer.level > older.level {
+                let found = format!("{} over {}", newer.level, older.level);
+                return Err(refused("age", what, "levels that rise with age", found));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds segments to a run and checks invariant 2.
+fn fill(run: &mut Run, placed: &[&Placed]) -> Result<()> {
+    if let Some(odd) = placed.iter().find(|placed| placed.level != run.level) {
+        return Err(refused("level", format!("run {}", run.number), run.level, odd.level));
+    }
+    run.segments.extend(placed.iter().map(|placed| placed.meta.clone()));
+    run.segments.sort_by(|a, b| a.smallest.cmp(&b.smallest));
+    for (left, right) in run.segments.iter().zip(run.segments.iter().skip(1)) {
+        if left.largest >= right.smallest {
+            let what = format!("{} and {}", name(left.id), name(right.id));
+            return Err(refused("keys", what, "disjoint", "a key in both"));
+        }
+    }
+    Ok(())
+}
+
+/// Law 6.
+fn check_balance(state: &State, edit: &Edit, removed: Setsum) -> Result<()> {
+    let changes = !edit.add.is_empty() || !edit.remove.is_empty();
+    let flushes = edit.flushed.is_some_and(|flushed| flushed > state.flushed);
+    let Some(Balance { input, output, dropped, reason }) = edit.balance else {
+        let missing = changes || flushes;
+        let refuse = || refused("balance", "edit that changes segments or flushes", "one", "none");
+        return if missing { Err(refuse()) } else { Ok(()) };
+    };
+    let added = edit.add.iter().map(|placed| placed.meta.setsum).sum_up();
+    if added != output {
+        return Err(refused("balance", format!("{reason}: sum of what it adds"), output, added));
+    }
+    if input != output + dropped {
+        return Err(refused(
+            "balance",
+            format!("{reason}: out + dropped"),
+            input,
+            output + dropped,
+        ));
+    }
+    if reason == Reason::Compaction && removed != input {
+        return Err(refused(
+            "balance",
+            format!("{reason}: sum of what it removes"),
+            input,
+            removed,
+        ));
+    }
+    if reason != Reason::Compaction && !edit.remove.is_empty() {
+        return Err(refused("balance", reason, "nothing removed", edit.remove.len()));
+    }
+    Ok(())
+}
+
+trait SumUp {
+    fn sum_up(self) -> Setsum;
+}
+
+impl<I: Iterator<Item = Setsum>> SumUp for I {
+    fn sum_up(self) -> Setsum {
+        self.fold(Setsum::ZERO, |sum, item| sum + item)
+    }
+}
+
+fn raise<T: Copy + Ord + Display>(place: &mut T, to: Option<T>, what: &str) -> Result<()> {
+    match to {
+        Some(to) if to < *place => {
+            Err(refused(what, "a number that only rises", format!("at least {place}"), to))
+        }
+        to => {
+            *place = to.unwrap_or(*place);
+            Ok(())
+        }
+    }
+}
+
+fn name(id: FileId) -> impl Display {
+    FileKind::Segment.name(id)
+}
+
+fn refused(what: &str, of: impl Display, want: impl Display, found: impl Display) -> Error {
+    let message = format!("edit refused: {what} of {of}: want {want}, found {found}");
+    Error::new(ErrorKind::Corruption, message)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

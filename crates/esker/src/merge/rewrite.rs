@@ -1,0 +1,133 @@
+//! Sorted entries in, segments out, and the proof that nothing else happened.
+//!
+//! ```text
+//!   cursor → Retain ─ keep ─▶ SegmentWriter … SegmentWriter     in = out + dropped, or nothing
+//!                   └ drop ─▶ (summed)                          is published (law 6)
+//! ```
+//!
+//! 1. Outputs are cut between keys, never between versions of one key: the segments of a run are
+//!    disjoint in keys.
+//! 2. `written` names every file that was begun, also after an error: the caller removes those that
+//!    it does not publish.
+//! 3. The sum of what came in is told by the source, not by this walk: a source that loses entries
+//!    is found too.
+
+use super::retain::{Beneath, Retain};
+use crate::base::cursor::Cursor;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{FileId, SeqNo};
+use crate::base::setsum::Setsum;
+use crate::env::Env;
+use crate::segment::{SegmentMeta, SegmentWriter, WriterOptions};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How to write the outputs.
+pub struct Rewrite<'a> {
+    /// The outside world.
+    pub env: &'a Arc<dyn Env>,
+    /// The database folder.
+    pub dir: &'a Path,
+    /// Blocks, filters, compression.
+    pub options: WriterOptions,
+    /// A segment is cut when it has so many bytes.
+    pub segment_bytes: u64,
+    /// Numbers at which readers may still look, ascending.
+    pub snapshots: &'a [SeqNo],
+    /// Whether older runs may hold the same keys.
+    pub beneath: Beneath,
+    /// A number for each output.
+    pub allocate: &'a dyn Fn() -> FileId,
+    /// Asked between entries now and then; true stops the job with `Interrupted`.
+    pub stopped: &'a dyn Fn() -> bool,
+}
+
+/// What a rewrite made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The outputs, ascending and synced; their names are not yet durable.
+    pub segments: Vec<SegmentMeta>,
+    /// Sum of what came in.
+    pub input: Setsum,
+    /// Sum of what the outputs hold.
+    pub output: Setsum,
+    /// Sum of what no reader can see any more.
+    pub dropped: Setsum,
+    /// Entries that came in.
+    pub entries: u64,
+    /// Entries that were dropped.
+    pub entries_dropped: u64,
+}
+
+/// How often a job asks whether to stop, in entries.
+const STOP_EVERY: u64 = 4096;
+
+impl Rewrite<'_> {
+    /// Writes what is to be kept of `cursor`, whose entries sum to `input`.
+    ///
+    /// The segments are synced; the folder is not. Cost: one pass. Errors: `Corruption` if the
+    /// balance does not hold or an input block is damaged; `Io`; `Interrupted` when stopped.
+    pub fn run(
+        &self,
+        cursor: impl Cursor,
+        input: Setsum,
+        written: &mut Vec<FileId>,
+    ) -> Result<Rewritten> {
+        let mut retain = Retain::new(cursor, self.snapshots, self.beneath);
+        let mut segments = Vec::new();
+        let mut writer: Option<SegmentWriter> = None;
+        let mut last_key = Vec::new();
+        let mut count = 0u64;
+        while let Some(entry) = retain.next_kept()? {
+            count += 1;
+            if count.is_multiple_of(STOP_EVERY) && (self.stopped)() {
+                return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
+            }
+            let full = writer.as_ref().is_some_and(|w| w.byte_count() >= self.segment_bytes);
+            if full && *last_key != *entry.key {
+                segments.extend(writer.take().map(SegmentWriter::finish).transpose()?);
+            }
+            let open = match &mut writer {
+                Some(open) => open,
+                none => none.insert(self.begin(written)?),
+            };
+            open.add(&entry)?;
+            last_key.clear();
+            last_key.extend_from_slice(entry.key);
+        }
+        segments.extend(writer.map(SegmentWriter::finish).transpose()?);
+        let tally = retain.tally();
+        let output = segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
+        let rewritten = Rewritten {
+            segments,
+            input,
+            output,
+            dropped: tally.dropped,
+            entries: tally.entries,
+            entries_dropped: tally.entries_dropped,
+        };
+        rewritten.check_balance(tally.input)?;
+        Ok(rewritten)
+    }
+
+    fn begin(&self, written: &mut Vec<FileId>) -> Result<SegmentWriter> {
+        let id = (self.allocate)();
+        written.push(id);
+        SegmentWriter::create(self.env, self.dir, id, self.options.clone())
+    }
+}
+
+impl Rewritten {
+    fn check_balance(&self, walked: Setsum) -> Result<()> {
+        if walked == self.input && self.input == self.output + self.dropped {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Corruption,
+            format!(
+                "a rewrite does not balance: want input {}, walked {walked}, wrote {}, dropped {}",
+                self.input, self.output, self.dropped
+            ),
+        ))
+    }
+}

@@ -1,0 +1,3 @@
+//! Snapshots: which old versions must be kept, and for whom.
+
+pub mod snapshot;
