@@ -14,6 +14,13 @@
 //! 4. Blocks are allocated before they are mapped, so a full disk is an error at creation and not a
 //!    signal at a write. (A copy-on-write file system may break this; it gets `Positioned` by option.)
 //! 5. The kernel owns the pages: a killed process loses nothing of what was copied.
+//!
+//! Cost of a 256-byte record into a fresh 64 MiB file on ext4 (Linux 6.18, processor time): 98 ns, of
+//! which about 65 are its share of the page faults; 401 ns by `pwrite`. Faulting pages in ahead moves
+//! those 65 ns to whoever does it and saves none of them (98 against 91 to 100 ns for chunks of
+//! 64 KiB to 4 MiB, 93 for all at once, 167 when only for reading), and it dirties pages nobody has
+//! written to: the first durable commit then took 67 ms instead of 4. So pages fault in where they
+//! are written.
 
 #![cfg_attr(unix, expect(unsafe_code, reason = "mapping files is not expressible in safe Rust"))]
 

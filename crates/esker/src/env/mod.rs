@@ -247,6 +247,9 @@ impl Gate {
             return;
         }
         self.waiting.fetch_add(1, SeqCst);
+        // Pairs with the fence in `open`: either this look sees the change, or `open` sees this
+        // waiter.
+        std::sync::atomic::fence(SeqCst);
         let mut turns = self.turns.lock();
         while !done() {
             self.changed.wait(&mut turns);

@@ -1,7 +1,7 @@
 //! The sentences of the model in [`super`], one test each; here those about whole worlds.
 
 use super::*;
-use crate::env::{Next, read_exact_at};
+use crate::env::{Next, read_exact_at, write_all_at};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
