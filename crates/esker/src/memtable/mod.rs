@@ -179,7 +179,7 @@ impl Memtable {
 
     /// A cursor over every entry, range deletes included, with a number at or below `up_to`.
     ///
-    /// Cost: sorts what was written since the last time, or waits for who does; about 20 ms for a
+    /// Cost: sorts what was written since the last time, or waits for who does; some 30 ms for a
     /// full memtable of 64 MiB that was never sorted.
     pub fn cursor(&self, up_to: SeqNo) -> MemCursor {
         MemCursor::new(self.slab.clone(), self.order.runs(&*self.slab, up_to), up_to)
