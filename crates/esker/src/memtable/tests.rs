@@ -252,7 +252,7 @@ fn records_of_every_size_fit_exactly_their_footprint() {
     ] {
         let need = Memtable::need(&put(key, value));
         let footprint = Memtable::footprint(key.len(), value.len());
-        assert!(need % 8 == 0 && footprint % 8 == 0);
+        assert!(need.is_multiple_of(8) && footprint.is_multiple_of(8));
         assert!(need <= footprint && footprint <= need + 8);
         let table = Memtable::with_capacity(need).unwrap();
         assert_eq!(table.capacity(), need);
