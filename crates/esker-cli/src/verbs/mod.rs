@@ -1,0 +1,55 @@
+//! The verbs: one a file, none knows another.
+
+mod collections;
+mod count;
+mod get;
+mod load;
+mod log;
+mod manifest;
+mod put;
+mod rm;
+mod scan;
+mod segment;
+mod stats;
+mod unload;
+mod verify;
+
+use crate::failure::{Outcome, Result};
+use clap::Subcommand;
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    Load(load::Load),
+    Unload(unload::Unload),
+    Put(put::Put),
+    Get(get::Get),
+    Rm(rm::Rm),
+    Scan(scan::Scan),
+    Count(count::Count),
+    Collections(collections::Collections),
+    Stats(stats::Stats),
+    Verify(verify::Verify),
+    Log(log::Log),
+    Segment(segment::Segment),
+    Manifest(manifest::Manifest),
+}
+
+/// Does it.
+pub(crate) fn run(verb: Verb) -> Result<Outcome> {
+    match verb {
+        Verb::Load(verb) => verb.run(),
+        Verb::Unload(verb) => verb.run(),
+        Verb::Put(verb) => verb.run(),
+        Verb::Get(verb) => verb.run(),
+        Verb::Rm(verb) => verb.run(),
+        Verb::Scan(verb) => verb.run(),
+        Verb::Count(verb) => verb.run(),
+        Verb::Collections(verb) => verb.run(),
+        Verb::Stats(verb) => verb.run(),
+        Verb::Verify(verb) => verb.run(),
+        Verb::Log(verb) => verb.run(),
+        Verb::Segment(verb) => verb.run(),
+        Verb::Manifest(verb) => verb.run(),
+    }
+}
