@@ -1,18 +1,21 @@
 //! A data block: a few kilobytes of sorted entries.
 //!
 //! ```text
-//! block   | entry ×n | restart: u32 ×r | r: u32 |
-//! entry   | shared: varint | unshared: varint | value length: varint | tag: u64 |
-//!         | key from `shared` on | value |
+//! block   | value ×n | head ×n | restart ×r | heads at: u32 | r: u32 |
+//! head    | shared: varint | unshared: varint | value length: varint | tag: u64 |
+//!         | key from `shared` on |
+//! restart | offset of its head: u32 | offset of its value: u32 |
 //! ```
 //!
 //! `shared` is the number of bytes an entry's full key has in common with the one before it. A
-//! restart is the offset of an entry that shares nothing; `tag` is number and kind.
+//! restart is an entry that shares nothing; `tag` is number and kind. Values lie one behind the
+//! other in the order of entries, apart from the heads, so that a search reads a few neighbouring
+//! cache lines and then one value.
 //!
 //! 1. Entries ascend strictly in the order of [`Entry::order`]. The first is a restart.
 //! 2. At most [`RESTART_INTERVAL_MAX`] entries lie between restarts, so that a hostile block cannot
 //!    make a step backwards rebuild gigabytes of keys.
-//! 3. An entry takes at least 11 bytes, so every walk ends.
+//! 3. A head takes at least 11 bytes, so every walk ends.
 //! 4. Steps do not allocate: a [`Walk`] reuses one key buffer. A step back decodes the entries since
 //!    the last restart once, and keeps them until it has walked through them.
 //!
@@ -21,7 +24,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
-use super::format::Damage;
+use super::format::{Damage, to_u64};
 use crate::base::coding::{Decoder, put_varint};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, KEY_BYTES_MAX, Kind, pack_tag, unpack_tag};
@@ -33,7 +36,10 @@ pub(super) const RESTART_INTERVAL_MAX: usize = 256;
 /// The longest full key.
 const FULL_KEY_BYTES_MAX: usize = CollectionId::BYTES + KEY_BYTES_MAX;
 /// More than the lengths and the tag of an entry and a restart ever take.
-const ENTRY_OVERHEAD_BYTES: usize = 3 + 3 + 5 + 8 + 4;
+const ENTRY_OVERHEAD_BYTES: usize = 3 + 3 + 5 + 8 + RESTART_BYTES;
+const RESTART_BYTES: usize = 4 + 4;
+/// Where the heads begin, and how many restarts there are.
+const TAIL_BYTES: usize = 4 + 4;
 
 /// How much space a builder keeps for the next block.
 const SPACE_KEPT_BYTES: usize = 1 << 20;
@@ -58,8 +64,10 @@ pub(super) fn shared_len(a: &[u8], b: &[u8]) -> usize {
 /// Makes a block in memory.
 #[derive(Debug)]
 pub(super) struct BlockBuilder {
+    /// The values; the whole block once it is finished.
     bytes: Vec<u8>,
-    restarts: Vec<u32>,
+    heads: Vec<u8>,
+    restarts: Vec<[u32; 2]>,
     since_restart: usize,
     restart_interval: usize,
 }
@@ -67,7 +75,8 @@ pub(super) struct BlockBuilder {
 impl BlockBuilder {
     pub(super) fn new(restart_interval: usize) -> Self {
         let restart_interval = restart_interval.clamp(1, RESTART_INTERVAL_MAX);
-        Self { bytes: Vec::new(), restarts: Vec::new(), since_restart: 0, restart_interval }
+        let (bytes, heads, restarts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { bytes, heads, restarts, since_restart: 0, restart_interval }
     }
 
     /// Appends an entry whose key has `shared` bytes in common with the one before.
@@ -76,16 +85,16 @@ impl BlockBuilder {
         if self.restarts.is_empty() || self.since_restart == self.restart_interval {
             shared = 0;
             self.since_restart = 0;
-            self.restarts.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+            self.restarts.push([offset(&self.heads), offset(&self.bytes)]);
         }
         self.since_restart += 1;
         let suffix = entry.key.get(shared..).unwrap_or_default();
-        self.bytes.reserve(ENTRY_OVERHEAD_BYTES + suffix.len() + entry.value.len());
+        self.heads.reserve(ENTRY_OVERHEAD_BYTES + suffix.len());
         for len in [shared, suffix.len(), entry.value.len()] {
-            put_varint(&mut self.bytes, super::format::to_u64(len));
+            put_varint(&mut self.heads, to_u64(len));
         }
-        self.bytes.extend_from_slice(&pack_tag(entry.seq, entry.kind).to_le_bytes());
-        self.bytes.extend_from_slice(suffix);
+        self.heads.extend_from_slice(&pack_tag(entry.seq, entry.kind).to_le_bytes());
+        self.heads.extend_from_slice(suffix);
         self.bytes.extend_from_slice(entry.value);
     }
 
@@ -95,7 +104,7 @@ impl BlockBuilder {
 
     /// Its bytes if it were finished now.
     pub(super) fn byte_count(&self) -> usize {
-        self.bytes.len() + self.restarts.len() * 4 + 4
+        self.bytes.len() + self.heads.len() + self.restarts.len() * RESTART_BYTES + TAIL_BYTES
     }
 
     /// Its bytes, at most, after one more entry.
@@ -105,11 +114,12 @@ impl BlockBuilder {
 
     /// Completes the block.
     pub(super) fn finish(&mut self) -> &[u8] {
-        for restart in &self.restarts {
-            self.bytes.extend_from_slice(&restart.to_le_bytes());
-        }
+        let heads_at = offset(&self.bytes);
         let count = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
-        self.bytes.extend_from_slice(&count.to_le_bytes());
+        self.bytes.extend_from_slice(&self.heads);
+        for word in self.restarts.as_flattened().iter().chain(&[heads_at, count]) {
+            self.bytes.extend_from_slice(&word.to_le_bytes());
+        }
         &self.bytes
     }
 
@@ -117,16 +127,31 @@ impl BlockBuilder {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(SPACE_KEPT_BYTES);
+        self.heads.clear();
         self.restarts.clear();
         self.since_restart = 0;
     }
 }
 
-/// The parts of a block.
+/// The offset of what is appended to `bytes` next. A block is far below 4 GiB.
+fn offset(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+/// The parts of a block but for its values.
 #[derive(Clone, Copy, Debug)]
 struct Parts<'a> {
-    entries: &'a [u8],
-    restarts: &'a [[u8; 4]],
+    heads: &'a [u8],
+    /// Where the heads begin, which is where the values end.
+    heads_at: usize,
+    restarts: &'a [[u8; RESTART_BYTES]],
+}
+
+/// A place between entries: offsets of the next head among the heads, of its value in the block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    head: usize,
+    value: usize,
 }
 
 impl<'a> Parts<'a> {
@@ -137,73 +162,89 @@ impl<'a> Parts<'a> {
 
     #[inline]
     fn split(payload: &'a [u8]) -> Option<Self> {
-        let (rest, count) = payload.split_last_chunk::<4>()?;
-        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
-        let entries_len = rest.len().checked_sub(count.checked_mul(4)?)?;
-        let (entries, restarts) = rest.split_at_checked(entries_len)?;
-        let restarts = restarts.as_chunks::<4>().0;
-        (!entries.is_empty() && !restarts.is_empty()).then_some(Self { entries, restarts })
+        let (rest, tail) = payload.split_last_chunk::<TAIL_BYTES>()?;
+        let mut tail = Decoder::new(tail);
+        let heads_at = usize::try_from(tail.u32()?).ok()?;
+        let count = usize::try_from(tail.u32()?).ok()?;
+        let restarts_at = rest.len().checked_sub(count.checked_mul(RESTART_BYTES)?)?;
+        let heads = rest.get(heads_at..restarts_at)?;
+        let restarts = rest.get(restarts_at..)?.as_chunks().0;
+        (!heads.is_empty() && !restarts.is_empty()).then_some(Self { heads, heads_at, restarts })
     }
 
-    /// Offset of restart `i`; beyond all entries if there is none.
+    /// The place of restart `i`; beyond all entries if there is none.
     #[inline]
-    fn restart(&self, i: usize) -> usize {
-        let at = self.restarts.get(i).map_or(u32::MAX, |at| u32::from_le_bytes(*at));
-        usize::try_from(at).unwrap_or(usize::MAX)
+    fn restart(&self, i: usize) -> Place {
+        let mut words = Decoder::new(self.restarts.get(i).map_or(&[], |restart| restart));
+        let mut word = || words.u32().and_then(|word| usize::try_from(word).ok());
+        match (word(), word()) {
+            (Some(head), Some(value)) => Place { head, value },
+            _ => Place { head: usize::MAX, value: usize::MAX },
+        }
     }
 
-    /// The offset from which the first entry at or after (`key`, `seq`) is found by going forward.
+    /// The place from which the first entry at or after (`key`, `seq`) is found by going forward.
     #[inline]
-    fn restart_before(&self, key: &[u8], seq: SeqNo) -> Result<usize, Damage> {
+    fn restart_before(&self, key: &[u8], seq: SeqNo) -> Result<Place, Damage> {
         let (mut below, mut above) = (0, self.restarts.len());
         while above - below > 1 {
             let middle = below.midpoint(above);
-            let at = self.restart(middle);
-            let head = Head::decode(self.entries, at)?;
+            let place = self.restart(middle);
+            let head = self.head(place)?;
             if head.shared != 0 {
-                return Err(Damage::new(at, "a restart that shares nothing"));
+                return Err(self.damage(place, "a restart that shares nothing"));
             }
-            match head.suffix(self.entries).cmp(key).then(seq.cmp(&SeqNo(head.tag >> 8))) {
+            match head.suffix(self.heads).cmp(key).then(seq.cmp(&SeqNo(head.tag >> 8))) {
                 Ordering::Less => below = middle,
                 Ordering::Equal | Ordering::Greater => above = middle,
             }
         }
         Ok(self.restart(below))
     }
+
+    #[cold]
+    fn damage(&self, place: Place, want: &'static str) -> Damage {
+        Damage::new(self.heads_at.saturating_add(place.head), want)
+    }
+
+    /// The head at `place`.
+    #[inline]
+    fn head(&self, place: Place) -> Result<Head, Damage> {
+        Head::split(self.heads, place, self.heads_at)
+            .ok_or_else(|| self.damage(place, "an entry inside its block"))
+    }
 }
 
-/// One entry, found but not rebuilt. Offsets are within the block.
+/// One entry, found but not rebuilt. Its value lies in the block from the value of the place it was
+/// found at up to that of `end`.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     shared: usize,
-    key_at: usize,
-    value_at: usize,
-    end: usize,
     tag: u64,
+    /// Where the rest of the key begins among the heads.
+    key_at: usize,
+    /// Where the next entry is.
+    end: Place,
 }
 
 impl Head {
     #[inline]
-    fn decode(entries: &[u8], at: usize) -> Result<Self, Damage> {
-        Self::split(entries, at).ok_or_else(|| Damage::new(at, "an entry inside its block"))
-    }
-
-    #[inline]
-    fn split(entries: &[u8], at: usize) -> Option<Self> {
-        let mut input = Decoder::new(entries.get(at..)?);
+    fn split(heads: &[u8], place: Place, values_end: usize) -> Option<Self> {
+        let mut input = Decoder::new(heads.get(place.head..)?);
         let shared = length(&mut input)?;
         let unshared = length(&mut input)?;
         let value_len = length(&mut input)?;
         let tag = input.u64()?;
-        let key_at = entries.len() - input.rest().len();
-        let value_at = key_at.checked_add(unshared)?;
-        let end = value_at.checked_add(value_len)?;
-        (end <= entries.len()).then_some(Self { shared, key_at, value_at, end, tag })
+        let key_at = heads.len() - input.rest().len();
+        input.bytes(unshared)?;
+        let value_end = place.value.checked_add(value_len).filter(|end| *end <= values_end)?;
+        let end = Place { head: key_at + unshared, value: value_end };
+        Some(Self { shared, tag, key_at, end })
     }
 
     #[inline]
-    fn suffix<'a>(&self, entries: &'a [u8]) -> &'a [u8] {
-        entries.get(self.key_at..self.value_at).unwrap_or_default()
+    fn suffix<'a>(&self, heads: &'a [u8]) -> &'a [u8] {
+        heads.get(self.key_at..self.end.head).unwrap_or_default()
     }
 }
 
@@ -223,10 +264,23 @@ fn length(input: &mut Decoder<'_>) -> Option<usize> {
     usize::try_from(input.varint()?).ok()
 }
 
-/// The offsets of the restarts.
-pub(super) fn restarts(payload: &[u8]) -> Result<impl Iterator<Item = usize>, Damage> {
+/// Walks the block by its restarts alone and by its heads alone: they must tell the same, and the
+/// values must fill their part.
+pub(super) fn check_restarts(payload: &[u8]) -> Result<(), Damage> {
     let parts = Parts::of(payload)?;
-    Ok((0..parts.restarts.len()).map(move |i| parts.restart(i)))
+    let mut restarts = (0..parts.restarts.len()).map(|i| parts.restart(i)).peekable();
+    let mut place = Place::default();
+    while place.head < parts.heads.len() {
+        let head = parts.head(place)?;
+        if restarts.next_if_eq(&place).is_some() && head.shared != 0 {
+            return Err(parts.damage(place, "a restart that shares nothing"));
+        }
+        place = head.end;
+    }
+    if restarts.next().is_some() || place.value != parts.heads_at {
+        return Err(parts.damage(place, "restarts that are entries, and values without gaps"));
+    }
+    Ok(())
 }
 
 /// What a search of one block found.
@@ -243,15 +297,15 @@ pub(super) enum Found {
 /// The newest version of `key` at or below `at`. Rebuilds no key.
 pub(super) fn search(payload: &[u8], key: &[u8], at: SeqNo) -> Result<Found, Damage> {
     let parts = Parts::of(payload)?;
-    let entries = parts.entries;
-    let mut offset = parts.restart_before(key, at)?;
+    let heads = parts.heads;
+    let mut place = parts.restart_before(key, at)?;
     // How many bytes of `key` the entry before had; it is below `key`, or a newer version of it.
     let mut matched = 0;
     let mut is_first = true;
-    while offset < entries.len() {
-        let head = Head::decode(entries, offset)?;
+    while place.head < heads.len() {
+        let head = parts.head(place)?;
         if is_first && head.shared != 0 {
-            return Err(Damage::new(offset, "a restart that shares nothing"));
+            return Err(parts.damage(place, "a restart that shares nothing"));
         }
         is_first = false;
         // A restart shares nothing, whatever it has in common with the entry before.
@@ -262,12 +316,11 @@ pub(super) fn search(payload: &[u8], key: &[u8], at: SeqNo) -> Result<Found, Dam
             // It left what the one before had in common with `key`, and it is above that one.
             Ordering::Less => return Ok(Found::Absent),
             Ordering::Equal => {
-                let (suffix, wanted) =
-                    (head.suffix(entries), key.get(matched..).unwrap_or_default());
+                let (suffix, wanted) = (head.suffix(heads), key.get(matched..).unwrap_or_default());
                 if suffix == wanted {
                     if SeqNo(head.tag >> 8) <= at {
-                        let (seq, kind) = known_kind(head.tag, offset)?;
-                        return Ok(Found::Here(seq, kind, head.value_at..head.end));
+                        let (seq, kind) = known_kind(head.tag, parts.heads_at + place.head)?;
+                        return Ok(Found::Here(seq, kind, place.value..head.end.value));
                     }
                     matched = key.len();
                 } else {
@@ -278,7 +331,7 @@ pub(super) fn search(payload: &[u8], key: &[u8], at: SeqNo) -> Result<Found, Dam
                 }
             }
         }
-        offset = head.end;
+        place = head.end;
     }
     Ok(Found::Beyond)
 }
@@ -291,7 +344,7 @@ fn known_kind(tag: u64, at: usize) -> Result<(SeqNo, Kind), Damage> {
 /// One entry before a [`Walk`] that goes backwards.
 #[derive(Clone, Copy, Debug)]
 struct Behind {
-    at: usize,
+    at: Place,
     head: Head,
     key_from: usize,
     key_to: usize,
@@ -304,10 +357,10 @@ pub(super) struct Walk {
     key: Vec<u8>,
     seq: SeqNo,
     kind: Option<Kind>,
-    value: Range<usize>,
-    at: usize,
-    next: usize,
-    entries_end: usize,
+    /// Where the entry it is on lies, and the one after it.
+    at: Place,
+    next: Place,
+    heads: Range<usize>,
     behind: Vec<Behind>,
     behind_keys: Vec<u8>,
 }
@@ -315,15 +368,23 @@ pub(super) struct Walk {
 impl Walk {
     /// Before the first entry of a block.
     pub(super) fn load(&mut self, payload: &[u8]) -> Result<(), Damage> {
-        self.entries_end = Parts::of(payload)?.entries.len();
-        self.restart_at(0);
+        let parts = self.begin(payload)?;
+        self.go(parts.restart(0));
         Ok(())
     }
 
-    fn restart_at(&mut self, offset: usize) {
+    #[inline]
+    fn begin<'a>(&mut self, payload: &'a [u8]) -> Result<Parts<'a>, Damage> {
+        let parts = Parts::of(payload)?;
+        self.heads = parts.heads_at..parts.heads_at + parts.heads.len();
+        Ok(parts)
+    }
+
+    /// Before the entry at `place`, which must be a restart or the end.
+    fn go(&mut self, place: Place) {
         self.key.clear();
-        self.at = offset;
-        self.next = offset;
+        self.at = place;
+        self.next = place;
         self.behind.clear();
     }
 
@@ -332,29 +393,40 @@ impl Walk {
     pub(super) fn next(&mut self, payload: &[u8]) -> Result<bool, Damage> {
         self.behind.clear();
         self.at = self.next;
-        if self.at >= self.entries_end {
+        let heads = payload.get(self.heads.clone()).unwrap_or_default();
+        if self.at.head >= heads.len() {
             return Ok(false);
         }
-        let entries = payload.get(..self.entries_end).unwrap_or_default();
-        let head = Head::decode(entries, self.at)?;
-        let suffix = head.suffix(entries);
+        let head = Head::split(heads, self.at, self.heads.start);
+        let head = head.ok_or_else(|| self.damage("an entry inside its block"))?;
+        let suffix = head.suffix(heads);
         if head.shared > self.key.len() || head.shared + suffix.len() > FULL_KEY_BYTES_MAX {
-            return Err(Damage::new(self.at, "a key that the one before begins"));
+            return Err(self.damage("a key that the one before begins"));
         }
         self.key.truncate(head.shared);
         self.key.extend_from_slice(suffix);
-        (self.seq, self.kind) =
-            known_kind(head.tag, self.at).map(|(seq, kind)| (seq, Some(kind)))?;
-        self.value = head.value_at..head.end;
         self.next = head.end;
+        self.set_tag(head.tag)?;
         Ok(true)
+    }
+
+    #[inline]
+    fn set_tag(&mut self, tag: u64) -> Result<(), Damage> {
+        let (seq, kind) = known_kind(tag, self.heads.start + self.at.head)?;
+        self.seq = seq;
+        self.kind = Some(kind);
+        Ok(())
+    }
+
+    #[cold]
+    fn damage(&self, want: &'static str) -> Damage {
+        Damage::new(self.heads.start.saturating_add(self.at.head), want)
     }
 
     /// To the first entry at or after (`key`, `seq`); false, past the last one, if there is none.
     pub(super) fn seek(&mut self, payload: &[u8], key: &[u8], seq: SeqNo) -> Result<bool, Damage> {
-        let parts = Parts::of(payload)?;
-        self.entries_end = parts.entries.len();
-        self.restart_at(parts.restart_before(key, seq)?);
+        let parts = self.begin(payload)?;
+        self.go(parts.restart_before(key, seq)?);
         while self.next(payload)? {
             if self.key.as_slice().cmp(key).then(seq.cmp(&self.seq)) != Ordering::Less {
                 return Ok(true);
@@ -365,8 +437,8 @@ impl Walk {
 
     /// To the last entry.
     pub(super) fn last(&mut self, payload: &[u8]) -> Result<bool, Damage> {
-        self.entries_end = Parts::of(payload)?.entries.len();
-        self.restart_at(self.entries_end);
+        let parts = self.begin(payload)?;
+        self.go(Place { head: parts.heads.len(), value: parts.heads_at });
         self.prev(payload)
     }
 
@@ -380,39 +452,40 @@ impl Walk {
         };
         self.key.clear();
         self.key.extend_from_slice(self.behind_keys.get(key_from..key_to).unwrap_or_default());
-        (self.seq, self.kind) = known_kind(head.tag, at).map(|(seq, kind)| (seq, Some(kind)))?;
-        self.value = head.value_at..head.end;
         self.at = at;
         self.next = head.end;
+        self.set_tag(head.tag)?;
         Ok(true)
     }
 
     /// Decodes the entries from the last restart before here up to here.
     fn look_behind(&mut self, payload: &[u8]) -> Result<(), Damage> {
         let parts = Parts::of(payload)?;
-        let limit = u32::try_from(self.at).unwrap_or(u32::MAX);
-        let before = parts.restarts.partition_point(|at| u32::from_le_bytes(*at) < limit);
+        let limit = u32::try_from(self.at.head).unwrap_or(u32::MAX);
+        let before = parts.restarts.partition_point(|restart| {
+            restart.first_chunk().is_some_and(|head| u32::from_le_bytes(*head) < limit)
+        });
         let Some(last) = before.checked_sub(1) else { return Ok(()) };
         self.behind_keys.clear();
-        let (mut offset, mut key_from, mut key_to) = (parts.restart(last), 0, 0);
-        while offset < self.at {
-            let head = Head::decode(parts.entries, offset)?;
-            let suffix = head.suffix(parts.entries);
+        let (mut place, mut key_from, mut key_to) = (parts.restart(last), 0, 0);
+        while place.head < self.at.head {
+            let head = parts.head(place)?;
+            let suffix = head.suffix(parts.heads);
             let too_many = self.behind.len() == RESTART_INTERVAL_MAX;
             let shares = head.shared <= key_to - key_from;
             if !shares || head.shared + suffix.len() > FULL_KEY_BYTES_MAX || too_many {
-                return Err(Damage::new(offset, "a key that the one before begins"));
+                return Err(parts.damage(place, "a key that the one before begins"));
             }
             let copied_from = key_from;
             key_from = key_to;
             self.behind_keys.extend_from_within(copied_from..copied_from + head.shared);
             self.behind_keys.extend_from_slice(suffix);
             key_to = self.behind_keys.len();
-            self.behind.push(Behind { at: offset, head, key_from, key_to });
-            offset = head.end;
+            self.behind.push(Behind { at: place, head, key_from, key_to });
+            place = head.end;
         }
-        if offset != self.at {
-            return Err(Damage::new(offset, "restarts that are entries"));
+        if place != self.at {
+            return Err(parts.damage(place, "restarts that are entries"));
         }
         Ok(())
     }
@@ -420,24 +493,14 @@ impl Walk {
     /// The entry it is on.
     #[inline]
     pub(super) fn entry<'a>(&'a self, payload: &'a [u8]) -> Option<Entry<'a>> {
-        let value = payload.get(self.value.clone())?;
+        let value = payload.get(self.value_range())?;
         Some(Entry { key: &self.key, seq: self.seq, kind: self.kind?, value })
     }
 
-    /// Where the entry it is on begins in the block.
-    pub(super) fn offset(&self) -> usize {
-        self.at
-    }
-
-    /// Whether the entry it is on is stored with its whole key.
-    pub(super) fn shares_nothing(&self, payload: &[u8]) -> bool {
-        let entries = payload.get(..self.entries_end).unwrap_or_default();
-        Head::decode(entries, self.at).is_ok_and(|head| head.shared == 0)
-    }
-
     /// Where the value of the entry it is on lies in the block.
+    #[inline]
     pub(super) fn value_range(&self) -> Range<usize> {
-        self.value.clone()
+        self.at.value..self.next.value
     }
 }
 

@@ -48,7 +48,7 @@ impl Default for WriterOptions {
     fn default() -> Self {
         Self {
             block_bytes: 4096,
-            restart_interval: 8,
+            restart_interval: 16,
             compression: Compression::None,
             filter_bits_per_key: 10,
         }
