@@ -4,11 +4,16 @@
 //!                 winner                   next: move the winner's source, then play it up its
 //!                   │                      path: one comparison a level, log2(n) in all
 //!             loser of final
-//!             ╱            ╲               head: the first 24 bytes of a source's key in three
-//!        loser             loser           words, its length, its sequence number. Most games
-//!        ╱    ╲            ╱    ╲          are decided by heads alone; a source is asked for
-//!    head 0  head 1    head 2  head 3      its key only when two long keys begin alike
+//!             ╱            ╲
+//!        loser             loser           head of a source, 32 bytes, compared as two words:
+//!        ╱    ╲            ╱    ╲          | 24 bytes of the key behind what all keys share |
+//!    head 0  head 1    head 2  head 3      | how many of them: u8 | 2^56 − 1 − number       |
 //! ```
+//!
+//! Heads decide without a branch and without asking a source, unless two keys longer than the
+//! window begin alike. Going backward all bits of a head are inverted, so that the lower head
+//! always wins; a source that is off has the highest. What all keys share is what the heads had in
+//! common at the last seek, cut shorter whenever a key comes that does not share it.
 //!
 //! 1. Order is total: entry order, then the newer source (the lower index). Two sources with the
 //!    same (key, number) both come out, newest source first: to drop one here would hide a fault
@@ -29,42 +34,43 @@ use crate::base::key::Entry;
 use crate::base::value::Value;
 use std::cmp::Ordering;
 
-const WORDS: usize = 3;
-const HEAD_BYTES: usize = WORDS * 8;
+/// Bytes of a key that a head has.
+const WINDOW_BYTES: usize = 24;
 
-/// What the tournament knows of a source without asking it.
-#[derive(Clone, Copy, Debug)]
+/// What the tournament knows of a source without asking it. The lower one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
-    /// The first bytes of the key, big-endian, padded with zeros.
-    words: [u64; WORDS],
-    /// Length of the whole key; none if the source is off.
-    key_bytes: Option<usize>,
-    seq: SeqNo,
+    high: u128,
+    low: u128,
 }
 
 impl Head {
-    const OFF: Self = Self { words: [0; WORDS], key_bytes: None, seq: SeqNo::ZERO };
+    /// Above every entry: the count of bytes is at most 25.
+    const OFF: Self = Self { high: u128::MAX, low: u128::MAX };
 
+    /// The head of an entry whose key goes on with `key` behind what all share.
     #[inline]
-    fn of(entry: Option<Entry<'_>>) -> Self {
-        let Some(entry) = entry else { return Self::OFF };
-        let mut padded = [0; HEAD_BYTES];
-        let front = match entry.key.first_chunk::<HEAD_BYTES>() {
-            Some(front) => front,
+    fn of(key: &[u8], seq: SeqNo, direction: Direction) -> Self {
+        let mut padded = [0; WINDOW_BYTES];
+        let window = match key.first_chunk::<WINDOW_BYTES>() {
+            Some(window) => window,
             None => {
-                padded[..entry.key.len()].copy_from_slice(entry.key);
+                padded[..key.len()].copy_from_slice(key);
                 &padded
             }
         };
-        let mut words = [0; WORDS];
-        for (word, bytes) in words.iter_mut().zip(front.as_chunks::<8>().0) {
-            *word = u64::from_be_bytes(*bytes);
-        }
-        Self { words, key_bytes: Some(entry.key.len()), seq: entry.seq }
-    }
-
-    fn is_on(&self) -> bool {
-        self.key_bytes.is_some()
+        let word = |at: usize| {
+            let bytes = window[at..].first_chunk::<8>();
+            u128::from(u64::from_be_bytes(bytes.copied().unwrap_or_default()))
+        };
+        let tail = if key.len() <= WINDOW_BYTES {
+            (key.len() as u64) << 56 | (SeqNo::MAX.0 - seq.0)
+        } else {
+            (WINDOW_BYTES as u64 + 1) << 56
+        };
+        let invert = if direction == Direction::Backward { u128::MAX } else { 0 };
+        let (high, low) = (word(0) << 64 | word(8), word(16) << 64 | u128::from(tail));
+        Self { high: high ^ invert, low: low ^ invert }
     }
 }
 
@@ -78,6 +84,8 @@ enum Direction {
 pub struct Merged {
     sources: Vec<Box<dyn Cursor>>,
     heads: Vec<Head>,
+    /// What the keys of all sources that are on begin with, at least.
+    shared: Vec<u8>,
     /// `[0]` is the winner, `[n]` the loser of the game at inner node n; empty for one source.
     tree: Vec<usize>,
     direction: Direction,
@@ -89,59 +97,72 @@ impl Merged {
     pub fn new(sources: Vec<Box<dyn Cursor>>) -> Self {
         let heads = vec![Head::OFF; sources.len()];
         let tree = if sources.len() > 1 { vec![0; sources.len()] } else { Vec::new() };
-        Self { sources, heads, tree, direction: Direction::Forward, failed: None }
-    }
-
-    /// Order of the entries of two sources that are on.
-    #[inline]
-    fn order(&self, a: usize, b: usize) -> Ordering {
-        let (head_a, head_b) = (&self.heads[a], &self.heads[b]);
-        let by_words = head_a.words.cmp(&head_b.words);
-        if by_words != Ordering::Equal {
-            return by_words;
-        }
-        self.order_of_alike(a, b)
-    }
-
-    /// Order where the first bytes are equal.
-    fn order_of_alike(&self, a: usize, b: usize) -> Ordering {
-        let (head_a, head_b) = (&self.heads[a], &self.heads[b]);
-        let short = |head: &Head| head.key_bytes.is_some_and(|len| len <= HEAD_BYTES);
-        // Alike and padded with zeros: if one of them is short, the shorter key is the lower.
-        let by_key = if short(head_a) || short(head_b) {
-            head_a.key_bytes.cmp(&head_b.key_bytes)
-        } else {
-            let key = |i: usize| self.sources[i].entry().map(|entry| entry.key);
-            key(a).cmp(&key(b))
-        };
-        by_key.then(head_b.seq.cmp(&head_a.seq)).then(a.cmp(&b))
+        let direction = Direction::Forward;
+        Self { sources, heads, shared: Vec::new(), tree, direction, failed: None }
     }
 
     /// Whether source `a` comes before source `b` in the direction of the walk.
     #[inline]
     fn beats(&self, a: usize, b: usize) -> bool {
-        if !self.heads[b].is_on() {
-            return true;
+        let (head_a, head_b) = (self.heads[a], self.heads[b]);
+        if head_a == head_b {
+            return self.beats_alike(a, b);
         }
-        if !self.heads[a].is_on() {
-            return false;
-        }
+        // No branch here: in a merge of random keys each would be guessed wrong half of the time.
+        (head_a.high < head_b.high) | ((head_a.high == head_b.high) & (head_a.low < head_b.low))
+    }
+
+    /// The same where heads are equal: long keys, or an entry in both sources, or both off.
+    #[inline(never)]
+    fn beats_alike(&self, a: usize, b: usize) -> bool {
+        let order = match (self.sources[a].entry(), self.sources[b].entry()) {
+            (Some(entry_a), Some(entry_b)) => entry_a.order(&entry_b),
+            _ => Ordering::Equal,
+        };
         match self.direction {
-            Direction::Forward => self.order(a, b) == Ordering::Less,
-            Direction::Backward => self.order(a, b) == Ordering::Greater,
+            Direction::Forward => order.then(a.cmp(&b)) == Ordering::Less,
+            Direction::Backward => order.then(a.cmp(&b)) == Ordering::Greater,
         }
     }
 
     /// Reads the head of source `i` anew.
     #[inline]
     fn look(&mut self, i: usize) {
-        self.heads[i] = Head::of(self.sources[i].entry());
+        match self.sources[i].entry() {
+            None => self.heads[i] = Head::OFF,
+            Some(entry) => match entry.key.strip_prefix(self.shared.as_slice()) {
+                Some(rest) => self.heads[i] = Head::of(rest, entry.seq, self.direction),
+                None => self.look_all(),
+            },
+        }
+    }
+
+    /// Reads all heads anew, behind what they share of what was shared before. Happens at most
+    /// once for each byte of it.
+    #[cold]
+    fn look_all(&mut self) {
+        let mut shared = std::mem::take(&mut self.shared);
+        for entry in self.sources.iter().filter_map(|source| source.entry()) {
+            let alike = shared.iter().zip(entry.key).take_while(|(a, b)| a == b);
+            shared.truncate(alike.count());
+        }
+        self.shared = shared;
+        for (head, source) in self.heads.iter_mut().zip(&self.sources) {
+            *head = source.entry().map_or(Head::OFF, |entry| {
+                let rest = entry.key.get(self.shared.len()..).unwrap_or_default();
+                Head::of(rest, entry.seq, self.direction)
+            });
+        }
     }
 
     /// Plays the whole tournament. Cost: one comparison a source.
     fn build(&mut self) {
         let count = self.sources.len();
-        (0..count).for_each(|i| self.look(i));
+        self.shared.clear();
+        if let Some(entry) = self.sources.iter().find_map(|source| source.entry()) {
+            self.shared.extend_from_slice(entry.key);
+        }
+        self.look_all();
         let mut winners: Vec<usize> =
             (0..2 * count).map(|node| node.saturating_sub(count)).collect();
         for node in (1..count).rev() {
@@ -160,11 +181,10 @@ impl Merged {
         let mut winner = i;
         let mut node = (i + self.sources.len()) / 2;
         while node > 0 {
-            let loser = self.tree[node];
-            if self.beats(loser, winner) {
-                self.tree[node] = winner;
-                winner = loser;
-            }
+            let other = self.tree[node];
+            let other_wins = self.beats(other, winner);
+            self.tree[node] = if other_wins { winner } else { other };
+            winner = if other_wins { other } else { winner };
             node /= 2;
         }
         self.tree[0] = winner;
@@ -172,7 +192,7 @@ impl Merged {
 
     fn winner(&self) -> Option<usize> {
         let winner = *self.tree.first()?;
-        (self.failed.is_none() && self.heads[winner].is_on()).then_some(winner)
+        (self.failed.is_none() && self.heads[winner] != Head::OFF).then_some(winner)
     }
 
     /// Moves every source by `seek`, then plays.
@@ -197,7 +217,7 @@ impl Merged {
             if i == winner {
                 continue;
             }
-            match (self.heads[i].is_on(), direction) {
+            match (self.heads[i] != Head::OFF, direction) {
                 (true, Direction::Forward) => source.next()?,
                 (true, Direction::Backward) => source.prev()?,
                 (false, Direction::Forward) => source.seek_first()?,

@@ -123,3 +123,43 @@ proptest! {
         walk(&sources);
     }
 }
+
+/// What the tournament costs beside the sources' own moves. Run it optimised:
+/// `cargo test --release -p esker --lib merge::loser -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn nanoseconds_an_item() {
+    use crate::env::{Env, real::Real};
+    // Few enough to stay in the cache: the sources' own misses are not the tournament's.
+    const ITEMS: u64 = 4_000;
+    let env = Real::new();
+    let mut chance = env.random() | 1;
+    let mut random = move || {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        chance ^ (chance >> 29)
+    };
+    for count in [1usize, 2, 4, 8, 16] {
+        for key_bytes in [16, 40] {
+            let mut sources = vec![Vec::new(); count];
+            for seq in 0..ITEMS {
+                let random = random();
+                let key = format!("{:0>len$}", random % 10_u64.pow(12), len = key_bytes - 4);
+                sources[random as usize % 97 % count].push(put(&key, seq));
+            }
+            let mut merged = Merged::new(boxed(&sources));
+            let best = (0..200).map(|_| {
+                let start = env.now();
+                merged.seek_first().unwrap();
+                let mut items = 0u32;
+                while let Some(entry) = merged.entry() {
+                    items += u32::from(entry.key.len() == key_bytes);
+                    merged.next().unwrap();
+                }
+                assert_eq!(u64::from(items), ITEMS);
+                (env.now() - start).as_nanos() as f64 / f64::from(items)
+            });
+            let best = best.fold(f64::MAX, f64::min);
+            println!("{count:2} sources, {key_bytes} byte keys: {best:5.1} ns an item");
+        }
+    }
+}
