@@ -1,0 +1,86 @@
+//! Esker: one collection, its ordinary face.
+//!
+//! Buffered: the default; a commit is a copy into the mapped log, which a killed process leaves to
+//! the system. Durable: `sync(true)`; commits that wait together share a sync.
+//! The job's cache is its whole memory budget: memtables, blocks and indexes must fit in it.
+
+use crate::data::Key;
+use crate::engine::{Durability, Engine, Order, Settings};
+use anyhow::Result;
+use esker::{Collection, Db};
+use std::path::Path;
+
+/// One open Esker database.
+pub(crate) struct Esker {
+    pairs: Collection,
+    db: Db,
+}
+
+impl Engine for Esker {
+    fn open(dir: &Path, settings: &Settings) -> Result<Self> {
+        let db = Db::options()
+            .memory_budget(settings.cache_bytes)
+            .sync(settings.durability == Durability::Durable)
+            .open(dir)?;
+        let pairs = db.collection("default")?;
+        Ok(Self { pairs, db })
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.pairs.insert(key, value)?)
+    }
+
+    fn put_batch(&self, pairs: &[(Key, Vec<u8>)]) -> Result<()> {
+        let mut batch = self.db.batch();
+        for (key, value) in pairs {
+            batch.insert(&self.pairs, key, value)?;
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<()> {
+        Ok(self.pairs.remove(key)?)
+    }
+
+    fn find(&self, key: &[u8], mut look: impl FnMut(&[u8])) -> Result<bool> {
+        let value = self.pairs.get(key)?;
+        if let Some(value) = &value {
+            look(value);
+        }
+        Ok(value.is_some())
+    }
+
+    fn scan(
+        &self,
+        from: Option<&[u8]>,
+        order: Order,
+        limit: usize,
+        mut look: impl FnMut(&[u8], &[u8]),
+    ) -> Result<usize> {
+        let pairs = match (order, from) {
+            (_, None) => self.pairs.iter(),
+            (Order::Forward, Some(from)) => self.pairs.range(from..),
+            (Order::Reverse, Some(from)) => self.pairs.range(..=from),
+        };
+        let mut seen = 0;
+        let mut show = |pair: esker::Result<(esker::Key, esker::Value)>| -> Result<()> {
+            let (key, value) = pair?;
+            look(&key, &value);
+            seen += 1;
+            Ok(())
+        };
+        match order {
+            Order::Forward => pairs.take(limit).try_for_each(&mut show)?,
+            Order::Reverse => pairs.rev().take(limit).try_for_each(&mut show)?,
+        }
+        Ok(seen)
+    }
+
+    fn settle(&self) -> Result<()> {
+        Ok(self.db.flush()?)
+    }
+
+    fn close(self) -> Result<()> {
+        Ok(self.db.close()?)
+    }
+}

@@ -1,0 +1,106 @@
+//! RocksDB, by its `rocksdb` crate.
+//!
+//! Buffered: `WriteOptions` as they come; every commit is a `write` of the log to the system.
+//! Durable: `sync = true`; commits that wait together share an `fdatasync`.
+//! Beside the defaults: LZ4, a 10-bit filter, the cache of the job, blob files for large values.
+
+use crate::data::Key;
+use crate::engine::{Durability, Engine, LARGE_VALUE_BYTES, Order, Settings};
+use anyhow::Result;
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, Options, ReadOptions, WaitForCompactOptions,
+    WriteBatch, WriteOptions,
+};
+use std::path::Path;
+
+/// One open RocksDB.
+pub(crate) struct RocksDb {
+    db: DB,
+    read: ReadOptions,
+    write: WriteOptions,
+}
+
+impl Engine for RocksDb {
+    fn open(dir: &Path, settings: &Settings) -> Result<Self> {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&Cache::new_lru_cache(usize::try_from(settings.cache_bytes)?));
+        table.set_bloom_filter(10.0, false);
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_block_based_table_factory(&table);
+        if settings.has_large_values() {
+            options.set_enable_blob_files(true);
+            options.set_enable_blob_gc(true);
+            options.set_min_blob_size(LARGE_VALUE_BYTES as u64);
+        }
+        let mut write = WriteOptions::default();
+        write.set_sync(settings.durability == Durability::Durable);
+        Ok(Self { db: DB::open(&options, dir)?, read: ReadOptions::default(), write })
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.db.put_opt(key, value, &self.write)?)
+    }
+
+    fn put_batch(&self, pairs: &[(Key, Vec<u8>)]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for (key, value) in pairs {
+            batch.put(key, value);
+        }
+        Ok(self.db.write_opt(batch, &self.write)?)
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<()> {
+        Ok(self.db.delete_opt(key, &self.write)?)
+    }
+
+    fn find(&self, key: &[u8], mut look: impl FnMut(&[u8])) -> Result<bool> {
+        let value = self.db.get_pinned_opt(key, &self.read)?;
+        if let Some(value) = &value {
+            look(value);
+        }
+        Ok(value.is_some())
+    }
+
+    fn scan(
+        &self,
+        from: Option<&[u8]>,
+        order: Order,
+        limit: usize,
+        mut look: impl FnMut(&[u8], &[u8]),
+    ) -> Result<usize> {
+        let mut cursor = self.db.raw_iterator();
+        match (order, from) {
+            (Order::Forward, None) => cursor.seek_to_first(),
+            (Order::Forward, Some(from)) => cursor.seek(from),
+            (Order::Reverse, None) => cursor.seek_to_last(),
+            (Order::Reverse, Some(from)) => cursor.seek_for_prev(from),
+        }
+        let mut seen = 0;
+        while seen < limit
+            && let Some((key, value)) = cursor.item()
+        {
+            look(key, value);
+            seen += 1;
+            match order {
+                Order::Forward => cursor.next(),
+                Order::Reverse => cursor.prev(),
+            }
+        }
+        cursor.status()?;
+        Ok(seen)
+    }
+
+    fn settle(&self) -> Result<()> {
+        let mut options = WaitForCompactOptions::default();
+        options.set_flush(true);
+        Ok(self.db.wait_for_compact(&options)?)
+    }
+
+    fn close(self) -> Result<()> {
+        // Nothing can fail from here on: RocksDB closes when the handle is dropped.
+        drop(self);
+        Ok(())
+    }
+}
