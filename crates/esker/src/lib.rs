@@ -65,3 +65,8 @@ pub use db::write_batch::WriteBatch;
 pub use db::{Db, inspect};
 pub use env::Access;
 pub use segment::Compression;
+
+/// The example in `README.md` is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

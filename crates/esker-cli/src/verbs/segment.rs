@@ -29,7 +29,7 @@ pub(crate) struct Segment {
 impl Segment {
     pub(crate) fn run(self) -> Result<Outcome> {
         let mut out = output::stdout();
-        let fields = inspect::segment(&self.file)?;
+        let fields = inspect::segment(&self.file).map_err(|error| self.named(error))?;
         if self.json {
             let mut object = Object::default();
             for (name, value) in fields {
@@ -45,7 +45,13 @@ impl Segment {
             }
         }
         out.flush()?;
-        inspect::verify_segment(&self.file)?;
+        inspect::verify_segment(&self.file).map_err(|error| self.named(error))?;
         Ok(Outcome::Done)
+    }
+
+    /// A file under a foreign name is called by its number in errors: says which file that is.
+    fn named(&self, error: esker::Error) -> esker::Error {
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        if error.message().contains(&*name) { error } else { error.context(self.file.display()) }
     }
 }
