@@ -42,9 +42,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqC
 
 /// What the commit path needs from the database around it.
 pub trait Host: Send + Sync {
-    /// Makes an empty generation whose memtable has at least `bytes`; its log's name is durable and
-    /// known to the manifest. Slow: creates files.
-    fn prepare(&self, bytes: usize) -> Result<Generation>;
+    /// Creates an empty log, whose name is durable and known to the manifest. Slow: it syncs.
+    fn new_log(&self) -> Result<(FileId, Arc<LogFile>)>;
     /// A generation was sealed, or the one that is written is half full: there is work.
     fn wake(&self);
     /// Why background work is stuck, if it is.
@@ -73,6 +72,8 @@ pub struct Start {
     pub next: SeqNo,
     /// How many sealed generations may wait for the flush before writers do.
     pub sealed_max: usize,
+    /// Bytes of a memtable.
+    pub slab_bytes: usize,
 }
 
 /// The commit path of one database.
@@ -94,6 +95,7 @@ pub struct Committer {
     /// Whether nothing was written since the last turn of the background sync.
     idle: AtomicBool,
     sealed_max: usize,
+    slab_bytes: usize,
     waits: AtomicU64,
 }
 
@@ -164,6 +166,7 @@ impl Committer {
             near: AtomicU64::new(start.next.0),
             idle: AtomicBool::new(true),
             sealed_max: start.sealed_max,
+            slab_bytes: start.slab_bytes,
             waits: AtomicU64::new(0),
         }
     }
@@ -204,7 +207,7 @@ impl Committer {
             return Ok(());
         }
         self.poison.refuse()?;
-        let bytes = ops.iter().map(|op| Memtable::footprint(op.key.len(), op.value.len())).sum();
+        let bytes = Memtable::need(ops);
         let Places { claim, log, memtable, slot, first } = self.claim(ops, bytes)?;
         self.fill(ops, log).inspect_err(|error| self.fail(error))?;
         memtable.fill(slot, ops, first);
@@ -296,6 +299,20 @@ impl Committer {
     ///
     /// Errors: `Io`, and nothing has changed: the write may be tried again when there is space.
     pub fn prepare(&self, bytes: usize) -> Result<()> {
+        self.prepare_with(bytes, |_| {})
+    }
+
+    /// Prepares the next generation if the present one is half full, in a worker: its memory is
+    /// touched, so that writers do not pay for its pages.
+    pub fn prepare_ahead(&self) -> Result<()> {
+        let due = {
+            let front = self.front.lock();
+            front.asked && front.prepared.is_none()
+        };
+        if due { self.prepare_with(0, Memtable::touch) } else { Ok(()) }
+    }
+
+    fn prepare_with(&self, bytes: usize, ready: impl FnOnce(&mut Memtable)) -> Result<()> {
         let _one_at_a_time = self.preparing.lock();
         let before = {
             let front = self.front.lock();
@@ -304,25 +321,19 @@ impl Committer {
             }
             front.prepared.clone()
         };
-        let made = match before {
-            Some(ready) if ready.memtable.capacity() >= bytes => return Ok(()),
-            // Its log can take a batch of any size; its memtable is too small for this one.
-            Some(small) => {
-                Generation { memtable: Arc::new(Memtable::with_capacity(bytes)?), ..small }
-            }
-            None => self.host.prepare(bytes)?,
+        if before.as_ref().is_some_and(|ready| ready.memtable.capacity() >= bytes) {
+            return Ok(());
+        }
+        let mut memtable = Memtable::with_capacity(self.slab_bytes.max(bytes))?;
+        ready(&mut memtable);
+        // A log takes a batch of any size: only the memtable was too small for this one.
+        let (log_id, log) = match before {
+            Some(small) => (small.log_id, small.log),
+            None => self.host.new_log()?,
         };
-        self.front.lock().prepared = Some(made);
+        let memtable = Arc::new(memtable);
+        self.front.lock().prepared = Some(Generation { log_id, log, memtable });
         Ok(())
-    }
-
-    /// Prepares the next generation if the present one is half full.
-    pub fn prepare_ahead(&self) -> Result<()> {
-        let due = {
-            let front = self.front.lock();
-            front.asked && front.prepared.is_none()
-        };
-        if due { self.prepare(0) } else { Ok(()) }
     }
 
     /// Seals the generation that is written and goes on in the prepared one, if it is large enough.

@@ -234,7 +234,7 @@ impl Replay<'_> {
         if ops.0.is_empty() {
             return Ok(());
         }
-        let bytes = ops.iter().map(|op| Memtable::footprint(op.key.len(), op.value.len())).sum();
+        let bytes = Memtable::need(&ops);
         let reserved = out.memtable.as_ref().and_then(|memtable| memtable.reserve(bytes));
         let slot = match reserved {
             Some(slot) => slot,

@@ -263,11 +263,10 @@ impl Opening<'_> {
             options: (*options).clone(),
         };
         let ledger = host.ledger.clone();
-        let mut generation = host.prepare(0)?;
-        let queue = self.queue(&mut generation);
+        let (log_id, log) = host.new_log()?;
+        let (queue, memtable) = self.queue(log_id)?;
         let views = Arc::new(Views::of(view));
-        let memtable = &generation.memtable;
-        if !views.load().memtables.first().is_some_and(|newest| Arc::ptr_eq(newest, memtable)) {
+        if !views.load().memtables.first().is_some_and(|newest| Arc::ptr_eq(newest, &memtable)) {
             views.rotate(memtable.clone());
         }
         let last = self.replayed.last;
@@ -278,11 +277,12 @@ impl Opening<'_> {
             host: Box::new(host),
             poison,
             queue: queue.clone(),
-            generation,
+            generation: Generation { log_id, log, memtable },
             previous: self.replayed.end,
             visible: last,
             next: SeqNo(last.0 + 1 + jump),
             sealed_max: SEALED_MAX,
+            slab_bytes: options.slab(),
         });
         let removed = self.remove_orphans(&ledger);
         let compacting = Mutex::new(());
@@ -315,24 +315,20 @@ impl Opening<'_> {
 
     /// The replayed generations that wait for their flush. The last one has room: it is written on,
     /// unless too many logs have gathered behind it.
-    fn queue(&self, generation: &mut Generation) -> Arc<Queue> {
+    fn queue(&self, logs_from: FileId) -> Result<(Arc<Queue>, Arc<Memtable>)> {
         let queue = Arc::new(Queue::default());
         for full in &self.replayed.full {
             let sealed = Sealed::replayed(full.memtable.clone(), full.last, full.logs_from);
             queue.push(Arc::new(sealed));
         }
-        match &self.replayed.memtable {
-            Some(memtable) if self.replayed.kept.len() < LOGS_MAX => {
-                generation.memtable = memtable.clone();
+        if let Some(memtable) = &self.replayed.memtable {
+            if self.replayed.kept.len() < LOGS_MAX {
+                return Ok((queue, memtable.clone()));
             }
-            Some(memtable) => {
-                let logs_from = generation.log_id;
-                let sealed = Sealed::replayed(memtable.clone(), self.replayed.last, logs_from);
-                queue.push(Arc::new(sealed));
-            }
-            None => {}
+            let sealed = Sealed::replayed(memtable.clone(), self.replayed.last, logs_from);
+            queue.push(Arc::new(sealed));
         }
-        queue
+        Ok((queue, Arc::new(Memtable::with_capacity(self.options.slab())?)))
     }
 
     /// Removes every file of a database that the new manifest does not name.
@@ -390,17 +386,16 @@ struct DbHost {
 }
 
 impl Host for DbHost {
-    fn prepare(&self, bytes: usize) -> Result<Generation> {
-        let memtable = Arc::new(Memtable::with_capacity(self.options.slab().max(bytes))?);
-        let log_id = self.ledger.allocate();
-        let slab = self.options.slab() as u64;
-        let created = LogFile::create(&*self.env, &self.dir, log_id, slab, self.options.access);
+    fn new_log(&self) -> Result<(FileId, Arc<LogFile>)> {
+        let id = self.ledger.allocate();
+        let bytes = self.options.slab() as u64;
+        let created = LogFile::create(&*self.env, &self.dir, id, bytes, self.options.access);
         let log = created.inspect_err(|_| {
             // Half a file may be there: it is no log until the manifest names it.
-            let _ = self.env.remove(&path_in(&self.dir, FileKind::Log.name(log_id)));
+            let _ = self.env.remove(&path_in(&self.dir, FileKind::Log.name(id)));
         })?;
-        self.ledger.lock().record(Edit { add_log: Some(log_id), ..Edit::default() })?;
-        Ok(Generation { log_id, log, memtable })
+        self.ledger.lock().record(Edit { add_log: Some(id), ..Edit::default() })?;
+        Ok((id, log))
     }
 
     fn wake(&self) {
