@@ -25,7 +25,7 @@
 //!    [`COMPRESSED_BYTES_MAX`] is never compressed, which bounds what a hostile length can ask for.
 //! 6. The last 12 bytes never change their meaning: a reader of any version finds the version.
 //!
-//! After LevelDB's `doc/table_format.md`; binding checksums to their place is RocksDB's idea.
+//! Golden bytes: `tests/golden/segment-v1.hex`. After LevelDB's `doc/table_format.md`; binding checksums to their place is RocksDB's idea.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 

@@ -1,4 +1,6 @@
-//! Whole segments: written, read in every way, damaged in every way.
+//! Whole segments: written, and read in every way. [`damage`] has what goes wrong with them.
+
+mod damage;
 
 use super::*;
 use crate::base::cursor::Cursor;
@@ -9,8 +11,9 @@ use crate::base::setsum::Setsum;
 use crate::cache::BlockCache;
 use crate::env::names::FileKind;
 use crate::env::real::Real;
-use crate::env::{Access, Env, path_in, read_exact_at, write_all_at};
-use std::path::Path;
+use crate::env::sim::Sim;
+use crate::env::{Access, Env, path_in, read_exact_at};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -22,22 +25,39 @@ const BOTH: [Access; 2] = [Access::Mapped, Access::Positioned];
 /// A folder, an environment and a cache.
 struct World {
     env: Arc<dyn Env>,
-    dir: TempDir,
+    sim: Arc<Sim>,
+    dir: PathBuf,
     cache: Arc<BlockCache>,
+    _real: Option<TempDir>,
 }
 
 impl World {
+    /// Simulated.
     fn new() -> Self {
         Self::with_cache(1 << 20)
     }
 
     fn with_cache(capacity_bytes: u64) -> Self {
+        let (sim, dir) = (Sim::new(1), PathBuf::from("db"));
+        let env: Arc<dyn Env> = sim.clone();
+        env.create_dir(&dir).unwrap();
         let cache = Arc::new(BlockCache::new(capacity_bytes));
-        Self { env: Real::new(), dir: tempfile::tempdir().unwrap(), cache }
+        Self { env, sim, dir, cache, _real: None }
+    }
+
+    /// The operating system.
+    fn real() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_path_buf();
+        Self { env: Real::new(), dir, _real: Some(folder), ..Self::new() }
     }
 
     fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
+    }
+
+    fn path(&self, id: FileId) -> PathBuf {
+        path_in(&self.dir, FileKind::Segment.name(id))
     }
 
     fn write(&self, id: FileId, rows: &[Row], options: WriterOptions) -> SegmentMeta {
@@ -57,7 +77,7 @@ impl World {
     }
 
     fn bytes(&self, id: FileId) -> Vec<u8> {
-        let file = self.env.open(&path_in(self.dir(), FileKind::Segment.name(id))).unwrap();
+        let file = self.env.open(&self.path(id)).unwrap();
         let mut bytes = vec![0; file.byte_count().unwrap() as usize];
         read_exact_at(&*file, &mut bytes, 0).unwrap();
         bytes
@@ -65,10 +85,7 @@ impl World {
 
     /// Puts `bytes` in the place of a segment.
     fn replace(&self, id: FileId, bytes: &[u8]) {
-        let path = path_in(self.dir(), FileKind::Segment.name(id));
-        let _ = self.env.remove(&path);
-        let file = self.env.create(&path).unwrap();
-        write_all_at(&*file, bytes, 0).unwrap();
+        self.sim.write_file(&self.path(id), bytes).unwrap();
     }
 }
 
@@ -178,8 +195,9 @@ fn verify(reader: &SegmentReader) -> Result<Setsum> {
 fn every_shape_gives_back_what_was_written() {
     let rows = rows(300);
     let want: Setsum = rows.iter().fold(Setsum::ZERO, |sum, row| sum + Setsum::of(&entry(row)));
-    for options in shapes() {
-        let world = World::new();
+    let worlds = [World::new, World::real];
+    for (options, new) in shapes().into_iter().flat_map(|shape| worlds.map(|new| (shape, new))) {
+        let world = new();
         let meta = world.write(ID, &rows, options);
         assert_eq!(meta.entries, rows.len() as u64);
         assert_eq!(
@@ -193,6 +211,7 @@ fn every_shape_gives_back_what_was_written() {
         assert_eq!(meta.setsum, want);
         for access in BOTH {
             let reader = world.open(&meta, access).unwrap();
+            assert_eq!(reader.pages.is_some(), access == Access::Mapped);
             assert_eq!(scan(&reader).unwrap(), rows, "{options:?} {access:?}");
             assert_eq!(verify(&reader).unwrap(), want);
             let ranges = reader.range_tombstones().unwrap();
@@ -397,122 +416,6 @@ fn a_value_pins_what_it_lies_in() {
     }
 }
 
-/// F-33: one flipped bit anywhere is an error, or the answer is right all the same; `verify`
-/// always sees it. Also F-40: a damaged filter or index never says "absent".
-#[test]
-fn a_flipped_bit_is_never_a_wrong_answer_and_verify_always_sees_it() {
-    let rows = rows(14);
-    let world = World::with_cache(0);
-    for compression in [Compression::None, Compression::Lz4] {
-        let options = WriterOptions { block_bytes: 300, compression, ..WriterOptions::default() };
-        let meta = world.write(ID, &rows, options);
-        let good = world.bytes(ID);
-        for bit in 0..good.len() * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            world.replace(ID, &bad);
-            for access in BOTH {
-                let Ok(reader) = world.open(&meta, access) else { continue };
-                assert!(verify(&reader).is_err(), "bit {bit}");
-                if let Ok(found) = scan(&reader) {
-                    assert_eq!(found, rows, "bit {bit}");
-                }
-                for row in &rows {
-                    if let Ok(found) = get(&reader, &row.0, row.1) {
-                        assert_eq!(found.as_ref(), Some(row), "bit {bit}");
-                    }
-                }
-                assert!(verify(&reader).is_err(), "bit {bit}");
-            }
-        }
-        world.env.remove(&path_in(world.dir(), FileKind::Segment.name(ID))).unwrap();
-    }
-}
-
-/// F-35, F-39: any byte replaced, any stretch zeroed: an error or the right answer.
-#[test]
-fn a_zeroed_stretch_is_an_error_or_harmless() {
-    let rows = rows(40);
-    let world = World::new();
-    let meta = world.write(ID, &rows, WriterOptions { block_bytes: 500, ..Default::default() });
-    let good = world.bytes(ID);
-    for from in (0..good.len()).step_by(64) {
-        let mut bad = good.clone();
-        let to = good.len().min(from + 512);
-        bad[from..to].fill(0);
-        world.replace(ID, &bad);
-        for access in BOTH {
-            world.cache.clear();
-            let Ok(reader) = world.open(&meta, access) else { continue };
-            assert_eq!(verify(&reader).is_err(), bad != good);
-            if let Ok(found) = scan(&reader) {
-                assert_eq!(found, rows);
-            }
-        }
-    }
-}
-
-/// F-25: a file that ends early is damage, wherever it ends.
-#[test]
-fn a_file_cut_at_any_byte_is_damage() {
-    let world = World::new();
-    let meta = world.write(ID, &rows(20), WriterOptions::default());
-    let good = world.bytes(ID);
-    for cut in 0..good.len() {
-        world.replace(ID, &good[..cut]);
-        for access in BOTH {
-            let error = world.open(&meta, access).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Corruption, "cut at {cut}: {error}");
-        }
-    }
-    world.replace(ID, &[&good[..], b"x"].concat());
-    assert!(world.open(&meta, Access::Mapped).is_err());
-}
-
-/// F-36: two segments swapped, an older copy put back, a block moved.
-#[test]
-fn bytes_at_another_place_are_damage() {
-    let (world, rows) = (World::new(), rows(60));
-    let options = WriterOptions { block_bytes: 400, ..WriterOptions::default() };
-    let meta = world.write(ID, &rows, options);
-    let other = world.write(FileId(43), &rows, options);
-    let (good, swapped) = (world.bytes(ID), world.bytes(FileId(43)));
-    assert_eq!(meta.bytes, other.bytes);
-    world.replace(ID, &swapped);
-    let error = world.open(&meta, Access::Mapped).unwrap_err();
-    assert!(error.message().starts_with("seg-000042 at byte "), "{error}");
-    let path = path_in(world.dir(), FileKind::Segment.name(ID));
-    assert!(SegmentReader::open_alone(&world.env, &path, BOTH[0], &world.cache).is_err());
-
-    let older = world.write(FileId(44), &rows[1..], options);
-    let manifest = SegmentMeta { id: FileId(44), ..meta.clone() };
-    assert!(world.open(&manifest, Access::Mapped).is_err());
-    world.open(&older, Access::Mapped).unwrap();
-
-    // The second block of the same length in the place of the first.
-    world.replace(ID, &good);
-    let reader = world.open(&meta, Access::Mapped).unwrap();
-    let top = reader.top(super::reader::Trust::Nothing).unwrap();
-    let top = super::index::Index::of(top.bytes()).unwrap();
-    let partition = reader.partition(top.child(0).unwrap(), super::reader::Trust::Nothing).unwrap();
-    let blocks = super::index::Index::of(partition.bytes()).unwrap();
-    let place = |i: usize| {
-        let child = blocks.child(i).unwrap();
-        (child.at as usize, child.len as usize)
-    };
-    let (a, b) = (0..blocks.count())
-        .flat_map(|a| (0..a).map(move |b| (a, b)))
-        .map(|(a, b)| (place(a), place(b)))
-        .find(|(a, b)| a.1 == b.1)
-        .unwrap();
-    let mut bad = good.clone();
-    bad[a.0..a.0 + a.1].copy_from_slice(&good[b.0..b.0 + b.1]);
-    world.replace(ID, &bad);
-    let reader = world.open(&meta, Access::Positioned).unwrap();
-    assert_eq!(verify(&reader).unwrap_err().kind(), ErrorKind::Corruption);
-    assert!(scan(&reader).is_err());
-}
-
 /// HEST-10: evict before, during and after: the answers never change; a cache of 0 works.
 #[test]
 fn anything_may_be_evicted_at_any_moment() {
@@ -540,33 +443,6 @@ fn anything_may_be_evicted_at_any_moment() {
         }
         assert!(world.cache.used_bytes() <= capacity);
     }
-}
-
-#[test]
-#[expect(clippy::disallowed_methods, reason = "damages a file behind the back of its map")]
-fn a_rewrite_cursor_verifies_again_and_caches_nothing() {
-    let (world, rows) = (World::new(), rows(200));
-    let meta = world.write(ID, &rows, WriterOptions::default());
-    let reader = world.open(&meta, Access::Positioned).unwrap();
-    let mut cursor = reader.rewrite_cursor();
-    cursor.seek_first().unwrap();
-    for row in &rows {
-        assert_eq!(here(&cursor).as_ref(), Some(row));
-        cursor.next().unwrap();
-    }
-    assert_eq!((here(&cursor), world.cache.used_bytes()), (None, 0));
-    assert_eq!(scan(&reader).unwrap(), rows);
-    // Damage after the first touch: reads that remember it see nothing, a rewrite does.
-    let path = path_in(world.dir(), FileKind::Segment.name(ID));
-    let mapped = world.open(&meta, Access::Mapped).unwrap();
-    assert_eq!(scan(&mapped).unwrap(), rows);
-    let file = std::fs::File::options().write(true).open(&path).unwrap();
-    std::os::unix::fs::FileExt::write_at(&file, &[0xff; 8], 100).unwrap();
-    let mut cursor = mapped.rewrite_cursor();
-    assert_eq!(cursor.seek_first().unwrap_err().kind(), ErrorKind::Corruption);
-    assert_eq!(here(&cursor), None);
-    cursor.next().unwrap();
-    assert_eq!(here(&cursor), None, "after an error a cursor is off until a seek succeeds");
 }
 
 #[test]
