@@ -21,6 +21,7 @@ pub fn merge(
 ) -> Result<Rewritten> {
     let metas = runs.iter().flat_map(|run| run.iter()).map(|segment| segment.meta());
     let input = metas.fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
-    let cursors = runs.iter().map(|run| Box::new(RunCursor::new(run.clone())) as Box<dyn Cursor>);
+    let cursors = runs.iter().map(|run| RunCursor::verifying(run.clone()));
+    let cursors = cursors.map(|cursor| Box::new(cursor) as Box<dyn Cursor>);
     rewrite.run(Merged::new(cursors.collect()), input, written)
 }

@@ -24,8 +24,12 @@ impl Core {
         for segment in view.version.segments() {
             let meta = segment.meta();
             let before = check.report.bytes;
+            let mut done = before;
             let result = segment.reader().and_then(|reader| {
-                reader.verify(&mut |bytes| (check.progress)(before + bytes, check.total))
+                reader.verify(&mut |bytes| {
+                    done += bytes;
+                    (check.progress)(done, check.total);
+                })
             });
             check.report.files += 1;
             check.report.bytes = before + meta.bytes;

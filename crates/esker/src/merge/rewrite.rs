@@ -113,7 +113,7 @@ impl Rewrite<'_> {
     fn begin(&self, written: &mut Vec<FileId>) -> Result<SegmentWriter> {
         let id = (self.allocate)();
         written.push(id);
-        SegmentWriter::create(self.env, self.dir, id, self.options.clone())
+        SegmentWriter::create(self.env, self.dir, id, self.options)
     }
 }
 

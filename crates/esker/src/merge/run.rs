@@ -37,9 +37,19 @@ pub fn get_in_run(
     }
 }
 
+/// Whether blocks whose checksum was right once are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// As readers do.
+    Verified,
+    /// No: what is rewritten is checked again, and kept out of the cache.
+    Nothing,
+}
+
 /// Walks a run.
 pub struct RunCursor {
     segments: Segments,
+    trust: Trust,
     at: usize,
     inner: Option<SegmentCursor>,
 }
@@ -47,7 +57,12 @@ pub struct RunCursor {
 impl RunCursor {
     /// Off the ends; opens nothing yet.
     pub fn new(segments: Segments) -> Self {
-        Self { segments, at: 0, inner: None }
+        Self { segments, trust: Trust::Verified, at: 0, inner: None }
+    }
+
+    /// A cursor that verifies the checksum of every block again: for the inputs of a rewrite.
+    pub fn verifying(segments: Segments) -> Self {
+        Self { trust: Trust::Nothing, ..Self::new(segments) }
     }
 
     /// Makes segment `at` the current one; none past either end.
@@ -58,7 +73,11 @@ impl RunCursor {
         };
         if self.inner.is_none() || self.at != at {
             self.inner = None;
-            self.inner = Some(segment.reader()?.cursor());
+            let reader = segment.reader()?;
+            self.inner = Some(match self.trust {
+                Trust::Verified => reader.cursor(),
+                Trust::Nothing => reader.rewrite_cursor(),
+            });
             self.at = at;
         }
         Ok(self.inner.as_mut())
