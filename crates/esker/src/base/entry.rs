@@ -37,15 +37,93 @@ pub fn range_end<'a>(op: &Op<'a>) -> ([u8; CollectionId::BYTES], &'a [u8]) {
     (id.to_be_bytes(), op.value)
 }
 
-fn inner_len(op: &Op<'_>, seq: SeqNo) -> usize {
-    let key = CollectionId::BYTES + op.key.len();
-    let front = 2 + 1 + len_of_len(key) + key + 1 + varint_len(seq.0);
-    let value = match op.kind {
-        Kind::Delete => return front,
-        Kind::Put | Kind::Merge => op.value.len(),
-        Kind::RangeDelete => CollectionId::BYTES + op.value.len(),
-    };
-    front + 1 + len_of_len(value) + value
+/// An entry's fields. Key and value come in two pieces, so that nobody must join an id and a key.
+struct Parts<'a> {
+    kind: Kind,
+    key: [&'a [u8]; 2],
+    seq: SeqNo,
+    value: [&'a [u8]; 2],
+}
+
+impl<'a> Parts<'a> {
+    #[inline]
+    fn of(op: &Op<'a>, seq: SeqNo, id: &'a [u8; CollectionId::BYTES], end: &'a [u8]) -> Self {
+        Self { kind: op.kind, key: [id, op.key], seq, value: [end, op.value] }
+    }
+
+    #[inline]
+    fn key_len(&self) -> usize {
+        self.key[0].len() + self.key[1].len()
+    }
+
+    #[inline]
+    fn value_len(&self) -> usize {
+        self.value[0].len() + self.value[1].len()
+    }
+
+    #[inline]
+    fn inner_len(&self) -> usize {
+        let (key, value) = (self.key_len(), self.value_len());
+        let front = 2 + 1 + len_of_len(key) + key + 1 + varint_len(self.seq.0);
+        match self.kind {
+            Kind::Delete => front,
+            _ => front + 1 + len_of_len(value) + value,
+        }
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        let inner = self.inner_len();
+        1 + len_of_len(inner) + inner
+    }
+
+    /// Appends all but the second piece of the value.
+    #[inline]
+    fn put_front(&self, out: &mut Vec<u8>) {
+        let (tag, shared, key, number) = match self.kind {
+            Kind::Put => (PUT, 0x08, 0x12, 0x18),
+            Kind::Delete => (DELETE, 0x28, 0x32, 0x38),
+            Kind::Merge => (MERGE, 0x08, 0x12, 0x18),
+            Kind::RangeDelete => (RANGE_DELETE, 0x08, 0x12, 0x18),
+        };
+        let mut head = Short::new();
+        head.byte(tag);
+        head.varint(widen(self.inner_len()));
+        head.byte(shared);
+        head.byte(0);
+        head.byte(key);
+        head.varint(widen(self.key_len()));
+        head.all(self.key[0]);
+        head.append_to(out);
+        out.extend_from_slice(self.key[1]);
+        let mut middle = Short::new();
+        middle.byte(number);
+        middle.varint(self.seq.0);
+        if self.kind != Kind::Delete {
+            middle.byte(0x22);
+            middle.varint(widen(self.value_len()));
+            middle.all(self.value[0]);
+        }
+        middle.append_to(out);
+    }
+
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>) {
+        self.put_front(out);
+        if self.kind != Kind::Delete {
+            out.extend_from_slice(self.value[1]);
+        }
+    }
+}
+
+/// Hands the parts of `op`'s entry to `then`.
+#[inline]
+fn with_parts<T>(op: &Op<'_>, seq: SeqNo, then: impl FnOnce(Parts<'_>) -> T) -> T {
+    let id = op.collection.0.to_be_bytes();
+    match op.kind {
+        Kind::RangeDelete => then(Parts::of(op, seq, &id, &range_end(op).0)),
+        _ => then(Parts::of(op, seq, &id, &[])),
+    }
 }
 
 #[inline]
@@ -62,8 +140,7 @@ const fn widen(len: usize) -> u64 {
 /// Bytes of `op`'s entry under number `seq`.
 #[inline]
 pub fn entry_len(op: &Op<'_>, seq: SeqNo) -> usize {
-    let inner = inner_len(op, seq);
-    1 + len_of_len(inner) + inner
+    with_parts(op, seq, |parts| parts.len())
 }
 
 /// Bytes of the payload of `ops` when the first gets number `first`.
@@ -119,24 +196,26 @@ impl OpsLen {
     }
 }
 
-/// A few bytes built on the stack, so that the vector grows once and not byte by byte.
-struct Short<const N: usize> {
-    bytes: [u8; N],
+/// A few bytes built on the stack: at most [`SHORT_BYTES`] are kept.
+struct Short {
+    bytes: [u8; SHORT_BYTES],
     len: usize,
 }
 
-impl<const N: usize> Short<N> {
+/// More than the fields before a key or a value take: tag, three varints, id.
+const SHORT_BYTES: usize = 32;
+
+impl Short {
     #[inline]
     const fn new() -> Self {
-        Self { bytes: [0; N], len: 0 }
+        Self { bytes: [0; SHORT_BYTES], len: 0 }
     }
 
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "masked, so the compiler needs no check")]
     fn byte(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.len) {
-            *place = byte;
-            self.len += 1;
-        }
+        self.bytes[self.len % SHORT_BYTES] = byte;
+        self.len += 1;
     }
 
     #[inline]
@@ -149,62 +228,38 @@ impl<const N: usize> Short<N> {
     }
 
     #[inline]
-    fn all(&mut self, bytes: [u8; CollectionId::BYTES]) {
-        for byte in bytes {
+    fn all(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
             self.byte(byte);
         }
     }
 
+    /// Copies a constant number of bytes and takes back what is too much: cheaper than to copy a
+    /// few.
     #[inline]
-    fn get(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    fn append_to(&self, out: &mut Vec<u8>) {
+        let len = out.len() + self.len;
+        out.extend_from_slice(&self.bytes);
+        out.truncate(len);
     }
 }
 
 /// Appends the entry of `op` but for the bytes of [`Op::value`], which end it (a delete has none).
 #[inline]
 pub fn put_entry_front(out: &mut Vec<u8>, op: &Op<'_>, seq: SeqNo) {
-    let (tag, shared, key, number) = match op.kind {
-        Kind::Put => (PUT, 0x08, 0x12, 0x18),
-        Kind::Delete => (DELETE, 0x28, 0x32, 0x38),
-        Kind::Merge => (MERGE, 0x08, 0x12, 0x18),
-        Kind::RangeDelete => (RANGE_DELETE, 0x08, 0x12, 0x18),
-    };
-    let mut head = Short::<32>::new();
-    head.byte(tag);
-    head.varint(widen(inner_len(op, seq)));
-    head.byte(shared);
-    head.byte(0);
-    head.byte(key);
-    head.varint(widen(CollectionId::BYTES + op.key.len()));
-    head.all(op.collection.0.to_be_bytes());
-    out.extend_from_slice(head.get());
-    out.extend_from_slice(op.key);
-    let mut middle = Short::<32>::new();
-    middle.byte(number);
-    middle.varint(seq.0);
-    match op.kind {
-        Kind::Delete => {}
-        Kind::Put | Kind::Merge => {
-            middle.byte(0x22);
-            middle.varint(widen(op.value.len()));
-        }
-        Kind::RangeDelete => {
-            middle.byte(0x22);
-            middle.varint(widen(CollectionId::BYTES + op.value.len()));
-            middle.all(range_end(op).0);
-        }
-    }
-    out.extend_from_slice(middle.get());
+    with_parts(op, seq, |parts| parts.put_front(out));
 }
 
 /// Appends the entry of `op` under number `seq`: exactly [`entry_len`] bytes.
 #[inline]
 pub fn put_entry(out: &mut Vec<u8>, op: &Op<'_>, seq: SeqNo) {
-    put_entry_front(out, op, seq);
-    if op.kind != Kind::Delete {
-        out.extend_from_slice(op.value);
-    }
+    with_parts(op, seq, |parts| parts.put(out));
+}
+
+/// Appends an entry at rest as it is, its key being full already: for tools that write logs anew.
+pub fn put_entry_at_rest(out: &mut Vec<u8>, entry: &Entry<'_>) {
+    let Entry { key, seq, kind, value } = *entry;
+    Parts { kind, key: [&[], key], seq, value: [&[], value] }.put(out);
 }
 
 /// What is wrong with a payload, and where in it.
@@ -324,6 +379,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 #[cfg(test)]
+#[expect(clippy::as_conversions, reason = "tests know their numbers")]
 mod tests {
     use super::super::batch::Batch;
     use super::super::coding::put_varint;
@@ -355,6 +411,9 @@ mod tests {
                     let end = full(if len == 0 { 8 } else { 7 }, value);
                     let value = if kind == Kind::RangeDelete { &end[..] } else { value };
                     assert_eq!(entries, [Entry { key: &key, seq, kind, value }]);
+                    let mut again = Vec::new();
+                    put_entry_at_rest(&mut again, &entries[0]);
+                    assert_eq!(again, out);
                 }
             }
         }
@@ -389,7 +448,8 @@ mod tests {
     /// SST-9: omitted fields are 0, unknown ones are skipped, order is free.
     #[test]
     fn what_the_crate_tolerates_in_an_entry_is_tolerated() {
-        let cases: [(&[u8], &[u8], u64, &[u8]); 4] = [
+        type Case<'a> = (&'a [u8], &'a [u8], u64, &'a [u8]);
+        let cases: [Case<'_>; 4] = [
             (&[], b"", 0, b""),
             (&[0x18, 5], b"", 5, b""),
             (&[0x22, 1, b'v', 0x18, 5, 0x12, 1, b'k', 0x08, 0], b"k", 5, b"v"),

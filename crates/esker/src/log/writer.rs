@@ -48,7 +48,7 @@ pub struct LogFile {
 
 impl LogFile {
     /// Creates log `id` in `dir`, with `allocate` bytes allocated ahead. Its name is durable on
-    /// return. `nonce` must be random: it tells this log's marks from those of any other.
+    /// return.
     ///
     /// Errors: `Io`.
     pub fn create(
@@ -67,7 +67,8 @@ impl LogFile {
         Ok(Self::over(append, id, env.random()))
     }
 
-    /// A log on a file that is already open and empty.
+    /// A log on a file that is already open and empty. `nonce` must be random: it tells this log's
+    /// marks from those of any other.
     pub fn over(append: Arc<dyn Append>, id: FileId, nonce: u64) -> Arc<Self> {
         let (durable, failed) = (AtomicU64::new(0), OnceLock::new());
         Arc::new(Self { name: FileKind::Log.name(id), nonce, append, durable, failed })
@@ -196,7 +197,7 @@ impl LogTail {
             self.data_end = place.end;
         }
         let span = self.file.append.clone().claim(place.start, place.span());
-        let mark = mark.map(|mark| mark.encode());
+        let mark = mark.map(|mark| Box::new(mark.encode()));
         let (file, count) = (self.file.clone(), len.count());
         Ok(Reservation { file, span, place, first, count, mark, filled: false })
     }
@@ -212,7 +213,8 @@ pub struct Reservation {
     place: Placement,
     first: SeqNo,
     count: u64,
-    mark: Option<MarkBytes>,
+    /// In a box, since few have one and all are moved.
+    mark: Option<Box<MarkBytes>>,
     filled: bool,
 }
 
@@ -259,7 +261,8 @@ impl Reservation {
 
     /// All bytes of the span.
     fn encode(&self, ops: &impl Ops, out: &mut Vec<u8>) {
-        out.reserve(self.place.span() as usize);
+        // The entry coding wants a little more than it uses.
+        out.reserve(self.place.span() as usize + 64);
         out.resize(self.place.front() as usize, 0);
         let mut seq = self.first;
         for op in ops.iter() {
