@@ -37,3 +37,34 @@ pub fn reader_for(name: &str, map: Arc<dyn Map>) -> LogReader {
         None => LogReader::foreign(name, map),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::writer::tests::{ID, Log, map};
+    use super::*;
+
+    /// A log of the database, one with a byte changed, and one that is no log of Esker's.
+    #[test]
+    fn a_log_is_shown_by_whoever_it_was_written_and_up_to_the_damage() {
+        let mut log = Log::new(None);
+        let first = log.put(b"k", b"v");
+        log.sync();
+        log.put(b"k", b"w");
+        log.put(b"k", b"x");
+        let mut bytes = log.bytes();
+        let mut reader = reader_for("log", map(bytes.clone()));
+        assert_eq!(log_id(&bytes), Some(ID));
+        let mut entries = 0;
+        while let Some(frame) = reader.next().unwrap() {
+            entries += frame.entries().count();
+        }
+        assert_eq!(entries, 3 + 2, "three values, an origin, a mark");
+        let mut damaged = bytes.clone();
+        damaged[usize::try_from(first).unwrap() - 1] ^= 1;
+        assert_eq!(log_id(&damaged), None);
+        assert!(reader_for("log", map(damaged)).next().is_err());
+        let rest = bytes.split_off(usize::try_from(first).unwrap());
+        assert_eq!(log_id(&rest), None);
+        assert!(reader_for("tail of a log", map(rest)).next().unwrap().is_some());
+    }
+}

@@ -239,4 +239,5 @@ fn candidate_cost(header: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[expect(clippy::as_conversions, reason = "tests know their numbers")]
 mod tests;

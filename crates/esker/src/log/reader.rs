@@ -502,4 +502,5 @@ fn wide(n: usize) -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::as_conversions, reason = "tests know their numbers")]
 mod tests;

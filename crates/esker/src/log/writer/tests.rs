@@ -5,6 +5,7 @@ use super::super::reader::{End, LogReader, Promise};
 use super::*;
 use crate::base::batch::{Batch, Op};
 use crate::base::id::CollectionId;
+use crate::env::sim::{Loss, Sim};
 use crate::env::{Bytes, Claimed, Map};
 use parking_lot::Mutex;
 
@@ -221,4 +222,35 @@ fn a_mark_is_owed_once_for_each_sync_that_covers_operations() {
     let (found, end) = read(&log.bytes(), Promise::default());
     assert_eq!(found.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 4]);
     assert!(end.is_ok());
+}
+
+/// The bytes of a log with its origin and a mark: `tests/golden/log-marks.txt`.
+#[test]
+fn origin_and_marks_have_their_golden_bytes() {
+    let mut log = Log::new(Some(Previous { log: FileId(2), length: 4096, last: SeqNo(77) }));
+    log.put(b"k", b"v");
+    log.sync();
+    log.put(b"k", b"w");
+    let hex: String = log.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let golden = include_str!("../../../tests/golden/log-marks.txt");
+    let want: String = golden.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(hex, want);
+}
+
+/// SST-L7, F-7: a log that exists can be relied on, its name too.
+#[test]
+fn the_name_of_a_new_log_is_durable_before_anything_is_in_it() {
+    let env = Sim::new(7);
+    let dir = Path::new("/db");
+    env.create_dir(dir).unwrap();
+    env.sync_dir(Path::new("/")).unwrap();
+    let file = LogFile::create(&*env, dir, ID, 1 << 16, Access::Mapped).unwrap();
+    let mut tail = file.begin(None);
+    let op = put(b"k", b"v");
+    let len = OpsLen::at(&op, SeqNo(1));
+    tail.reserve(&len, SeqNo(1), Layout::Blocks).unwrap().fill(&op, &mut Vec::new()).unwrap();
+    file.sync().unwrap();
+    let after = env.crash(Loss::All);
+    let bytes = after.read_file(&path_in(dir, file.name())).unwrap();
+    assert_eq!(read(&bytes, Promise::default()).0, [(1, b"v".to_vec())]);
 }
