@@ -16,7 +16,8 @@ use anyhow::Result;
 use std::path::Path;
 use std::sync::Arc;
 use surrealkv::{
-    CompactRangeOptions, Durability as Promise, LSMIterator, Mode, Options, Tree, TreeBuilder,
+    CompactRangeOptions, Durability as Promise, Error, LSMIterator, Mode, Options, Transaction, Tree,
+    TreeBuilder,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -28,10 +29,21 @@ pub(crate) struct SurrealKv {
     runtime: Runtime,
 }
 
-async fn put(tree: &Tree, promise: Promise, key: &[u8], value: &[u8]) -> Result<()> {
-    let mut txn = tree.begin_with_mode(Mode::WriteOnly)?.with_durability(promise);
-    txn.set(key, value)?;
-    Ok(txn.commit().await?)
+/// Commits what `fill` puts into a transaction. It is optimistic even if it only writes: two writers
+/// of one key conflict, and the loser begins again, within the time of its operation.
+async fn commit(
+    tree: &Tree,
+    promise: Promise,
+    fill: impl Fn(&mut Transaction) -> surrealkv::Result<()>,
+) -> Result<()> {
+    loop {
+        let mut txn = tree.begin_with_mode(Mode::WriteOnly)?.with_durability(promise);
+        fill(&mut txn)?;
+        match txn.commit().await {
+            Err(Error::TransactionWriteConflict | Error::TransactionRetry) => {}
+            ended => return Ok(ended?),
+        }
+    }
 }
 
 fn walk(
@@ -56,6 +68,12 @@ fn walk(
     Ok(seen)
 }
 
+impl SurrealKv {
+    fn commit(&self, fill: impl Fn(&mut Transaction) -> surrealkv::Result<()>) -> Result<()> {
+        self.runtime.block_on(commit(&self.tree, self.promise, fill))
+    }
+}
+
 impl Engine for SurrealKv {
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let runtime = Builder::new_multi_thread().enable_all().build()?;
@@ -77,23 +95,15 @@ impl Engine for SurrealKv {
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.runtime.block_on(put(&self.tree, self.promise, key, value))
+        self.commit(|txn| txn.set(key, value))
     }
 
     fn put_batch(&self, pairs: &[(Key, Vec<u8>)]) -> Result<()> {
-        let mut txn =
-            self.tree.begin_with_mode(Mode::WriteOnly)?.with_durability(self.promise);
-        for (key, value) in pairs {
-            txn.set(key, value)?;
-        }
-        Ok(self.runtime.block_on(txn.commit())?)
+        self.commit(|txn| pairs.iter().try_for_each(|(key, value)| txn.set(key, value)))
     }
 
     fn remove(&self, key: &[u8]) -> Result<()> {
-        let mut txn =
-            self.tree.begin_with_mode(Mode::WriteOnly)?.with_durability(self.promise);
-        txn.delete(key)?;
-        Ok(self.runtime.block_on(txn.commit())?)
+        self.commit(|txn| txn.delete(key))
     }
 
     fn find(&self, key: &[u8], mut look: impl FnMut(&[u8])) -> Result<bool> {
@@ -137,7 +147,7 @@ impl Engine for SurrealKv {
                 let (tree, promise) = (Arc::clone(&self.tree), self.promise);
                 self.runtime.spawn(async move {
                     while let Some((key, value)) = client.next_pair() {
-                        put(&tree, promise, &key, value).await?;
+                        commit(&tree, promise, |txn| txn.set(&key, value)).await?;
                         client.wrote();
                     }
                     anyhow::Ok(client)
