@@ -161,6 +161,25 @@ impl<F: File> Append for MappedAppend<F> {
     }
 }
 
+/// Zeroed memory in pages of its own, large ones where the system has them.
+pub struct Pages(memmap2::MmapMut);
+
+impl Pages {
+    /// Errors: `OutOfMemory`.
+    pub fn zeroed(bytes: usize) -> io::Result<Self> {
+        let map = memmap2::MmapMut::map_anon(bytes)?;
+        #[cfg(target_os = "linux")]
+        // Only a wish: without large pages it is slower, not wrong.
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Self(map))
+    }
+
+    /// Where they begin; they stay there until `self` is dropped.
+    pub fn start(&mut self) -> std::ptr::NonNull<u8> {
+        std::ptr::NonNull::from(&mut self.0[..]).cast()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
