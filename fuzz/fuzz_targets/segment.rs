@@ -27,10 +27,12 @@ fn good() -> &'static [u8] {
         let env: Arc<dyn Env> = sim.clone();
         let dir = Path::new("db");
         env.create_dir(dir).expect("a folder");
-        let mut writer = SegmentWriter::create(&env, dir, ID, &WriterOptions::default()).expect("a file");
+        let mut writer =
+            SegmentWriter::create(&env, dir, ID, WriterOptions::default()).expect("a file");
         for i in 0..200u32 {
             let key = [&[0, 0, 0, 1][..], format!("key-{i:05}").as_bytes()].concat();
-            let entry = Entry { key: &key, seq: SeqNo(u64::from(i) + 1), kind: Kind::Put, value: &key };
+            let entry =
+                Entry { key: &key, seq: SeqNo(u64::from(i) + 1), kind: Kind::Put, value: &key };
             writer.add(&entry).expect("room");
         }
         writer.finish().expect("a segment");
