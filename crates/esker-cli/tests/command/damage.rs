@@ -95,6 +95,7 @@ fn log_shows_every_entry_and_how_the_log_ends() {
     let shown = bench.run_args(["log".as_ref(), log.as_os_str()]).ok();
     let entry = shown.lines().find(|line| line.contains("\tapple\tred")).expect("the entry");
     assert!(entry.contains("\tput\t"), "{entry}");
+    assert!(shown.contains("\tlog:origin\tthe first log of its database\n"), "{shown}");
     assert!(shown.lines().last().is_some_and(|line| line.starts_with("a log of Esker's: ")));
     let json = bench.run_args(["log".as_ref(), log.as_os_str(), "--json".as_ref()]).ok();
     let lines: Vec<serde_json::Value> =

@@ -8,10 +8,11 @@ use crate::base::error::{Error, Result};
 use crate::base::id::CollectionId;
 use crate::base::key::{Kind, split_full_key};
 use crate::cache::BlockCache;
+use crate::env::names::FileKind;
 use crate::env::real::Real;
 use crate::env::{Access, Env, Map, read_whole};
 use crate::log::dump::{log_id, reader_for};
-use crate::log::marks::{Mark, is_mark};
+use crate::log::marks::{Mark, Previous, Says, is_mark};
 use crate::log::reader::End;
 use crate::manifest::describe;
 use crate::segment::{Description, SegmentReader};
@@ -76,7 +77,7 @@ pub fn log(path: &Path, each: &mut dyn FnMut(&Entry<'_>) -> Result<bool>) -> Res
                 collection: split.map(|(id, _)| id.0),
                 key: split.map_or(entry.key, |(_, key)| key),
                 value: entry.value,
-                note: mark.map(|mark| format!("{:?}", mark.says)),
+                note: mark.map(|mark| words(&mark.says)),
             };
             if !each(&shown)? {
                 break 'frames;
@@ -156,6 +157,17 @@ fn read(path: &Path) -> Result<Arc<dyn Map>> {
     let file = Real::new().open(path);
     file.and_then(|file| read_whole(&*file, Access::Mapped))
         .map_err(|error| Error::io(format!("read {}", path.display()), error))
+}
+
+fn words(says: &Says) -> String {
+    match says {
+        Says::Origin(None) => "the first log of its database".to_owned(),
+        Says::Origin(Some(Previous { log, length, last })) => {
+            let log = FileKind::Log.name(*log);
+            format!("follows {log}, which ends at byte {length} with number {last}")
+        }
+        Says::Durable(offset) => format!("durable below byte {offset}, and all earlier logs"),
+    }
 }
 
 fn kind_name(kind: Kind) -> &'static str {
