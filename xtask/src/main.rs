@@ -4,7 +4,7 @@
 //! ```text
 //! build   the command `esker`, in release mode
 //! load    FOLDER (by default the Rust toolchain's own) into a fresh database
-//! kill    the loader when it is half way; no warning, no clean-up (kill -9)
+//! kill    the loader when it is half way; no warning, no clean-up (kill -9); or `--kills N` times
 //! verify  what the killed process left
 //! load    again: what is there is skipped, the rest is added
 //! verify  again, with the whole balance
@@ -26,7 +26,8 @@ mod tree;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask tour [FOLDER] [--at DIR] [--keep] | cargo xtask map";
+const USAGE: &str =
+    "usage: cargo xtask tour [FOLDER] [--at DIR] [--kills N] [--keep] | cargo xtask map";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);

@@ -15,18 +15,23 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(crate) struct Tour {
     folder: PathBuf,
     work: PathBuf,
+    kills: u64,
     keep: bool,
 }
 
 impl Tour {
     /// Reads the command line behind the verb.
     pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Self, String> {
-        let (mut folder, mut work, mut keep) = (None, None, false);
+        let (mut folder, mut work, mut kills, mut keep) = (None, None, 1, false);
         let mut args = args.peekable();
         while let Some(arg) = args.next() {
             match arg.to_str() {
                 Some("--keep") => keep = true,
                 Some("--at") => work = Some(PathBuf::from(args.next().ok_or(crate::USAGE)?)),
+                Some("--kills") => {
+                    let number = args.next().and_then(|number| number.to_str()?.parse().ok());
+                    kills = number.ok_or(crate::USAGE)?;
+                }
                 Some(option) if option.starts_with('-') => return Err(crate::USAGE.to_owned()),
                 _ if folder.is_some() => return Err(crate::USAGE.to_owned()),
                 _ => folder = Some(PathBuf::from(arg)),
@@ -34,7 +39,7 @@ impl Tour {
         }
         let folder = folder.map_or_else(toolchain, Ok)?;
         let work = work.map_or_else(|| Ok(target_folder()?.join("tour")), Ok::<_, String>)?;
-        Ok(Self { folder, work, keep })
+        Ok(Self { folder, work, kills, keep })
     }
 
     /// Does all steps; fails at the first that does not do what it must.
@@ -57,9 +62,11 @@ impl Tour {
         );
 
         let loader = Steps { esker: &esker, db: &db };
-        loader.load_and_kill(&self.folder, before.bytes / 2)?;
-        loader.step("what the killed loader left", ["verify"], None)?;
-        loader.step("files that are in it", ["count"], Some(OsStr::new("default")))?;
+        for kill in 1..=self.kills {
+            loader.load_and_kill(&self.folder, before.bytes / (self.kills + 1) * kill)?;
+            loader.step("what the killed loader left", ["verify"], None)?;
+            loader.step("files that are in it", ["count"], Some(OsStr::new("default")))?;
+        }
         loader.step("load again", ["load"], Some(self.folder.as_os_str()))?;
         loader.step("verify the whole", ["verify"], None)?;
         loader.step("unload", ["unload"], Some(copy.as_os_str()))?;
@@ -112,7 +119,7 @@ impl Steps<'_> {
 
     /// Starts the loader, and kills it when the database holds `enough` bytes.
     fn load_and_kill(&self, folder: &Path, enough: u64) -> Result<(), String> {
-        println!("\n== load, and kill the loader half way: esker load");
+        println!("\n== load, and kill the loader at {}: esker load", mebibytes(enough));
         let started = Instant::now();
         let mut loader = self
             .command("load", Some(folder.as_os_str()))

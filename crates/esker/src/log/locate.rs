@@ -26,7 +26,7 @@ const FOREIGN_BYTES_MAX: u64 = 1_006_632_960;
 /// Whose writer made the log that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
-    /// Esker's: only what [`place`] and [`seal`] can have made.
+    /// Esker's: only what [`place`](super::frame::place) and [`seal`](super::frame::seal) make.
     Esker,
     /// The `sst` crate's, or a tool's: what the crate's reader takes (SST-8, SST-9).
     Foreign,
