@@ -442,14 +442,9 @@ impl Committer {
         Ok(Closed { log: generation.log_id, length, last })
     }
 
-    /// Bytes used in the memtable that is written.
-    pub fn memtable_bytes(&self) -> usize {
-        self.front.lock().generation.memtable.used_bytes()
-    }
-
-    /// Whether the next generation is ready.
-    pub fn is_prepared(&self) -> bool {
-        self.front.lock().prepared.is_some()
+    /// Whether nothing was written since the last generation was sealed.
+    pub fn memtable_is_empty(&self) -> bool {
+        self.front.lock().generation.memtable.is_empty()
     }
 }
 

@@ -157,7 +157,7 @@ fn compact(core: &Core, writing: &Writing) -> Result<Next> {
     if !core.options.background || writing.committer.poison().is_set() {
         return Ok(Next::Wait(None));
     }
-    let more = core.compact_once(writing, Core::next_compaction)?;
+    let more = core.compact_by_policy(writing)?;
     Ok(if more { Next::Again } else { Next::Wait(None) })
 }
 

@@ -23,7 +23,8 @@ use crate::base::id::{FileId, SeqNo};
 use crate::base::setsum::Setsum;
 use crate::commit::Committer;
 use crate::commit::generation::{Queue, Sealed};
-use crate::compaction::{job, policy};
+use crate::compaction::job;
+use crate::compaction::policy::{Policy, choose};
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, Lock, path_in};
 use crate::manifest::{Balance, Edit, Placed, Reason};
@@ -140,16 +141,16 @@ impl Core {
         Ok(())
     }
 
-    /// Merges the runs that `choose` picks from their sizes, newest first. False if it picks none.
+    /// Merges the runs that `pick` picks from their sizes, newest first. False if it picks none.
     pub fn compact_once(
         &self,
         writing: &Writing,
-        choose: impl FnOnce(&[u64]) -> Option<std::ops::Range<usize>>,
+        pick: impl FnOnce(&[u64]) -> Option<std::ops::Range<usize>>,
     ) -> Result<bool> {
         let _one_at_a_time = writing.compacting.lock();
         let version = self.views.load_full().version.clone();
         let sizes: Vec<u64> = version.runs.iter().map(|run| run.byte_count()).collect();
-        let Some(range) = choose(&sizes) else { return Ok(false) };
+        let Some(range) = pick(&sizes) else { return Ok(false) };
         let beneath =
             if range.end == version.runs.len() { Beneath::Nothing } else { Beneath::Older };
         let runs: Vec<Segments> = version
@@ -191,9 +192,11 @@ impl Core {
         Ok(())
     }
 
-    /// Which runs the policy wants merged.
-    pub fn next_compaction(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
-        policy::choose(sizes, policy::Policy::default())
+    /// Carries out the compaction that the policy wants. False if it wants none.
+    pub fn compact_by_policy(&self, writing: &Writing) -> Result<bool> {
+        let at_rest = writing.queue.is_empty() && writing.committer.memtable_is_empty();
+        let policy = if at_rest { Policy::AT_REST } else { Policy::BUSY };
+        self.compact_once(writing, |sizes| choose(sizes, policy))
     }
 
     /// Runs `job` with the way outputs are written, and makes their names durable.
