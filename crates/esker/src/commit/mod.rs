@@ -103,6 +103,8 @@ pub struct Committer {
 struct Front {
     generation: Generation,
     tail: LogTail,
+    /// The newest log before this one that has anything in it.
+    previous: Option<Previous>,
     /// The first number not yet given out.
     next: SeqNo,
     tickets: u64,
@@ -146,6 +148,7 @@ impl Committer {
         let front = Front {
             generation,
             tail,
+            previous: start.previous,
             next: start.next,
             tickets: 0,
             prepared: None,
@@ -346,8 +349,10 @@ impl Committer {
         let last = SeqNo(front.next.0 - 1);
         let length = front.tail.position();
         let sealed = Sealed::new(&front.generation, last, length, next.log_id);
-        let previous = Previous { log: front.generation.log_id, length, last };
-        front.tail = next.log.begin(Some(previous));
+        if length > 0 {
+            front.previous = Some(Previous { log: front.generation.log_id, length, last });
+        }
+        front.tail = next.log.begin(front.previous);
         front.generation = next;
         front.asked = false;
         self.queue.push(Arc::new(sealed));
@@ -389,19 +394,32 @@ impl Committer {
 
     /// Writes a mark of what is durable if no frame has carried one: an idle database calls it.
     pub fn mark(&self) -> Result<()> {
+        self.write_mark(LogTail::owes_mark).map(drop)
+    }
+
+    /// Writes a first frame that holds nothing but the log's origin, and makes it durable: however
+    /// much is lost later, the next recovery goes on above its number (F-12).
+    pub fn stake(&self) -> Result<()> {
+        match self.write_mark(|tail| tail.position() == 0)? {
+            Some(last) => self.group.wait_durable(last, self, &self.poison),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a frame that holds a mark alone, if it is due, and answers its number.
+    fn write_mark(&self, is_due: impl FnOnce(&LogTail) -> bool) -> Result<Option<SeqNo>> {
         self.poison.refuse()?;
         let mut front = self.front.lock();
-        if front.closed || !front.tail.owes_mark() {
-            return Ok(());
+        if front.closed || !is_due(&front.tail) {
+            return Ok(None);
         }
-        let Some(ticket) = self.line.ticket(front.tickets) else { return Ok(()) };
+        let Some(ticket) = self.line.ticket(front.tickets) else { return Ok(None) };
         let first = front.next;
         let log = front.tail.reserve(&OpsLen::EMPTY, first, Layout::Blocks)?;
         let claim = self.step_in(&mut front, ticket, log.last());
         drop(front);
         self.fill(&Batch::default(), log).inspect_err(|error| self.fail(error))?;
-        claim.finish();
-        Ok(())
+        Ok(Some(claim.finish()))
     }
 
     /// Says that all generations up to number `last` are in segments, which are durable.

@@ -96,18 +96,16 @@ impl Replay<'_> {
     pub fn run(&self) -> Result<Replayed> {
         let mut out = Replayed { last: self.flushed, ..Replayed::default() };
         let promises = self.promises()?;
+        let mut lengths: Vec<u64> = Vec::new();
         let mut hole = false;
-        for (index, (&log, promise)) in self.logs.iter().zip(&promises).enumerate() {
+        for (&log, promise) in self.logs.iter().zip(&promises) {
+            hole = hole || self.is_behind_a_hole(log, &lengths)?;
             if hole {
                 let bytes = self.open(log, Promise::default())?.1;
                 out.dropped.push(Dropped { log, at: 0, bytes });
                 continue;
             }
-            let end = self.replay_log(log, *promise, &mut out)?;
-            hole = match self.logs.get(index + 1) {
-                Some(&next) => self.ends_short(log, next, end)?,
-                None => false,
-            };
+            lengths.push(self.replay_log(log, *promise, &mut out)?.length());
         }
         Ok(out)
     }
@@ -140,13 +138,17 @@ impl Replay<'_> {
                 *promise = Promise { length: Some(end.length), last: Some(end.last) };
                 durable = true;
             }
-            let Some(before) = index.checked_sub(1) else { break };
+            if index == 0 {
+                break;
+            }
             let promise = promises.get(index).copied().unwrap_or_default();
             let (mut reader, _) = self.open(log, promise)?;
             while reader.next()?.is_some() {}
             durable |= reader.durable() > 0;
-            if let (true, Some(Previous { length, last, .. }), Some(promise)) =
-                (durable, reader.previous(), promises.get_mut(before))
+            let previous = reader.previous().filter(|_| durable);
+            if let Some(Previous { log, length, last }) = previous
+                && let Some(before) = self.logs.iter().position(|other| *other == log)
+                && let Some(promise) = promises.get_mut(before)
             {
                 *promise = Promise { length: Some(length), last: Some(last) };
             }
@@ -192,24 +194,25 @@ impl Replay<'_> {
         ))
     }
 
-    /// Whether `next` begins behind a tail that `log` has lost.
-    fn ends_short(&self, log: FileId, next: FileId, end: End) -> Result<bool> {
-        let (mut reader, _) = self.open(next, Promise::default())?;
-        let begins = reader.next().is_ok_and(|frame| frame.is_some());
-        let Some(previous) = reader.previous().filter(|previous| begins && previous.log == log)
-        else {
+    /// Whether `log` begins behind a tail that the log before it has lost; `lengths` are what was
+    /// found of those before it. Logs in which nothing was ever written are no links of the chain.
+    fn is_behind_a_hole(&self, log: FileId, lengths: &[u64]) -> Result<bool> {
+        let (mut reader, _) = self.open(log, Promise::default())?;
+        if !reader.next().is_ok_and(|frame| frame.is_some()) {
             return Ok(false);
-        };
-        if end.length() > previous.length {
-            let (want, found) = (previous.length, end.length());
+        }
+        let Some(previous) = reader.previous() else { return Ok(false) };
+        let place = self.logs.iter().position(|other| *other == previous.log);
+        let Some(&found) = place.and_then(|place| lengths.get(place)) else { return Ok(false) };
+        if found > previous.length {
             return Err(Error::corruption(
-                FileKind::Log.name(log),
-                want,
-                format!("the end of the log, as {} says", FileKind::Log.name(next)),
+                FileKind::Log.name(previous.log),
+                previous.length,
+                format!("the end of the log, as {} says", FileKind::Log.name(log)),
                 format!("frames up to byte {found}"),
             ));
         }
-        Ok(end.length() < previous.length)
+        Ok(found < previous.length)
     }
 
     fn replay_frame(&self, log: FileId, frame: &Frame<'_>, out: &mut Replayed) -> Result<()> {

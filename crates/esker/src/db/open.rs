@@ -9,8 +9,9 @@
 //!    a database, a newer format or damage leaves it untouched (F-32, F-38, F-41).
 //! 2. What was replayed is synced before the new manifest promises it; so what one open shows no
 //!    later crash takes back (F-4, F-6).
-//! 3. After an end that was not clean, numbers go on far above any that may have been given out
-//!    (F-12).
+//! 3. After an end that was not clean, numbers go on far above any that may have been given out; and
+//!    that they do is durable before the first of them is given out, so that no later loss can lead
+//!    back (F-12).
 //! 4. Files that the manifest does not name are unfinished work. They are removed when the new
 //!    manifest is durable, and its counter is above their numbers (F-11). Names that are not of a
 //!    database are left alone.
@@ -63,8 +64,12 @@ pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
         // A folder that is no database must stay as it is, without even a lock file.
         Folder::look(&env, dir, options)?;
     }
+    let missing = missing_folders(&*env, dir);
     let lock = take_lock(&*env, dir, options)?;
     let folder = Folder::look(&env, dir, options)?;
+    if folder.manifest.is_none() {
+        sync_names(&*env, dir, &missing)?;
+    }
     let (state, read) = match folder.manifest {
         Some((ref state, ref read)) => (state.clone(), Some(read.clone())),
         None => (State::default(), None),
@@ -104,6 +109,25 @@ fn take_lock(env: &dyn Env, dir: &Path, options: &Options) -> Result<Option<Box<
     env.create_dir(dir).map_err(|error| Error::io(format!("create {}", dir.display()), error))?;
     let note = format!("process {}\n", env.process_id());
     env.lock(&path, &note).map(Some).map_err(busy)
+}
+
+/// The folder and those above it, as far as they do not exist.
+fn missing_folders<'a>(env: &dyn Env, dir: &'a Path) -> Vec<&'a Path> {
+    let named = dir.ancestors().filter(|path| !path.as_os_str().is_empty());
+    named.take_while(|path| matches!(env.exists(path), Ok(false))).collect()
+}
+
+/// Makes the name of a new database's folder durable, and of those that were made for it (F-7). The
+/// folder's own also if it was there: whoever made it may have died before this.
+fn sync_names(env: &dyn Env, dir: &Path, made: &[&Path]) -> Result<()> {
+    let above = made.iter().skip(1).copied();
+    for folder in above.chain([dir]) {
+        let Some(parent) = folder.parent() else { continue };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        env.sync_dir(parent)
+            .map_err(|error| Error::io(format!("sync the folder {}", parent.display()), error))?;
+    }
+    Ok(())
 }
 
 /// What lies in the folder.
@@ -270,7 +294,7 @@ impl Opening<'_> {
             views.rotate(memtable.clone());
         }
         let last = self.replayed.last;
-        let jump = if self.is_clean() { 0 } else { SEQ_JUMP };
+        let jump = self.jump();
         let committer = Committer::new(Start {
             env: env.clone(),
             views: views.clone(),
@@ -279,14 +303,28 @@ impl Opening<'_> {
             queue: queue.clone(),
             generation: Generation { log_id, log, memtable },
             previous: self.replayed.end,
-            visible: last,
+            // What is jumped over will never be written: nobody waits for it.
+            visible: SeqNo(last.0 + jump),
             next: SeqNo(last.0 + 1 + jump),
             sealed_max: SEALED_MAX,
             slab_bytes: options.slab(),
         });
+        if jump > 0 && !self.is_all_flushed() {
+            committer.stake()?;
+        }
         let removed = self.remove_orphans(&ledger);
         let compacting = Mutex::new(());
         Ok((views, Writing { committer, ledger, queue, background, compacting }, removed))
+    }
+
+    /// How many numbers may have been given out beyond the last one that was found.
+    fn jump(&self) -> u64 {
+        if self.is_clean() { 0 } else { SEQ_JUMP }
+    }
+
+    /// Whether no log has an operation that is not in a segment.
+    fn is_all_flushed(&self) -> bool {
+        self.replayed.full.is_empty() && self.replayed.memtable.is_none()
     }
 
     fn sync_replayed(&self) -> Result<()> {
@@ -308,6 +346,12 @@ impl Opening<'_> {
         state.logs.clone_from(&self.replayed.kept);
         let end = self.replayed.end;
         state.closed = end.map(|e| Closed { log: e.log, length: e.length, last: e.last });
+        if self.is_all_flushed() {
+            // No log is needed any more, and the jump is as good as flushed (F-12).
+            state.logs.clear();
+            state.closed = None;
+            state.flushed = SeqNo(self.replayed.last.0 + self.jump());
+        }
         state.clean = false;
         state.next_file = self.folder.next_file(&self.state);
         state
