@@ -1,0 +1,181 @@
+//! A session: one open database in a simulated world, and what is asked of it.
+//!
+//! It knows nothing of what is right: the harnesses compare.
+
+use super::program::{Setup, Walk, dir};
+use super::reference::{Change, KeyBytes, Reference, Val, Which, collection_hash, pair_hash};
+use esker::env::names::{FileKind, FileName, LOCK};
+use esker::env::sim::Sim;
+use esker::env::{Env, Listed};
+use esker::{Collection, Db, Durability, Range, Result, View};
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// See the module.
+pub struct Session {
+    pub world: Arc<Sim>,
+    pub db: Db,
+}
+
+impl Session {
+    pub fn open(world: &Arc<Sim>, setup: &Setup) -> Result<Self> {
+        let db = setup.options(world).open(dir())?;
+        Ok(Self { world: world.clone(), db })
+    }
+
+    pub fn collection(&self, which: Which) -> Result<Collection> {
+        self.db.collection(which.name())
+    }
+
+    /// Writes changes; their collections must be there.
+    pub fn write(&self, changes: &[Change], how: Option<Durability>, batch: bool) -> Result<()> {
+        if let ([Change { which, key, val }], false) = (changes, batch) {
+            let to = self.collection(*which)?;
+            let how = how.unwrap_or_else(|| self.db.durability());
+            return match val {
+                Some(val) => to.insert_with(&key.0, val.bytes(), how),
+                None => to.remove_with(&key.0, how),
+            };
+        }
+        let mut batch = self.db.batch();
+        for Change { which, key, val } in changes {
+            let to = self.collection(*which)?;
+            match val {
+                Some(val) => batch.insert(&to, &key.0, val.bytes())?,
+                None => batch.remove(&to, &key.0)?,
+            }
+        }
+        match how {
+            Some(how) => batch.commit_with(how),
+            None => batch.commit(),
+        }
+    }
+
+    /// The fingerprint of all that is there, walked forward.
+    pub fn fingerprint(&self) -> Result<u64> {
+        let mut sum = 0_u64;
+        for name in self.db.collections()? {
+            let which = Which::named(&name).expect("a collection that a program made");
+            sum = sum.wrapping_add(collection_hash(which));
+            let mut walk = self.collection(which)?.iter();
+            while let Some((key, value)) = walk.next_lent()? {
+                sum = sum.wrapping_add(pair_hash(which, key, value));
+            }
+        }
+        Ok(sum)
+    }
+
+    /// The same, walked backward.
+    pub fn fingerprint_backward(&self) -> Result<u64> {
+        let mut sum = 0_u64;
+        for name in self.db.collections()? {
+            let which = Which::named(&name).expect("a collection that a program made");
+            sum = sum.wrapping_add(collection_hash(which));
+            for pair in self.collection(which)?.iter().rev() {
+                let (key, value) = pair?;
+                sum = sum.wrapping_add(pair_hash(which, &key, &value));
+            }
+        }
+        Ok(sum)
+    }
+}
+
+fn slice(bound: &Bound<KeyBytes>) -> Bound<&[u8]> {
+    match bound {
+        Bound::Included(key) => Bound::Included(&key.0),
+        Bound::Excluded(key) => Bound::Excluded(&key.0),
+        Bound::Unbounded => Bound::Unbounded,
+    }
+}
+
+/// The prefix that a walk asks for, if it asks for one.
+fn prefix(walk: &Walk) -> Option<&[u8]> {
+    match &walk.bounds.0 {
+        Bound::Included(key) if walk.prefix => Some(&key.0),
+        _ => None,
+    }
+}
+
+/// Begins a walk of a collection.
+pub fn begin(collection: &Collection, walk: &Walk) -> Range {
+    match (prefix(walk), &walk.bounds) {
+        (Some(prefix), _) => collection.prefix(prefix),
+        (None, (Bound::Unbounded, Bound::Unbounded)) => collection.iter(),
+        (None, (start, end)) => collection.range::<&[u8]>((slice(start), slice(end))),
+    }
+}
+
+/// Begins a walk of what a snapshot sees.
+pub fn begin_view(view: &View, walk: &Walk) -> Range {
+    match (prefix(walk), &walk.bounds) {
+        (Some(prefix), _) => view.prefix(prefix),
+        (None, (Bound::Unbounded, Bound::Unbounded)) => view.iter(),
+        (None, (start, end)) => view.range::<&[u8]>((slice(start), slice(end))),
+    }
+}
+
+/// What a walk must find.
+pub fn wanted(reference: &Reference, walk: &Walk, version: usize) -> VecDeque<(KeyBytes, Val)> {
+    let pairs = reference.pairs(walk.which, version);
+    let inside = pairs.filter(|(key, _)| match prefix(walk) {
+        Some(prefix) => key.0.starts_with(prefix),
+        None => {
+            let after = match slice(&walk.bounds.0) {
+                Bound::Included(start) => *key.0 >= *start,
+                Bound::Excluded(start) => *key.0 > *start,
+                Bound::Unbounded => true,
+            };
+            let before = match slice(&walk.bounds.1) {
+                Bound::Included(end) => *key.0 <= *end,
+                Bound::Excluded(end) => *key.0 < *end,
+                Bound::Unbounded => true,
+            };
+            after && before
+        }
+    });
+    inside.map(|(key, val)| (key.clone(), val)).collect()
+}
+
+/// Whether a value that was read is the one that was written.
+pub fn same_value(found: Option<&[u8]>, want: Option<Val>) -> std::result::Result<(), String> {
+    match (found, want) {
+        (None, None) => Ok(()),
+        (Some(found), Some(want)) if found == want.bytes() => Ok(()),
+        (found, want) => {
+            let found = found.map(|bytes| (bytes.len(), bytes.get(..8).unwrap_or(bytes)));
+            Err(format!("found {found:?}, want {want:?}"))
+        }
+    }
+}
+
+/// The database files of a world, by name; others are left out.
+pub fn files(world: &Sim) -> BTreeSet<FileName> {
+    let listed = world.list_all().into_iter();
+    let names = listed.filter_map(|(path, _)| FileName::parse(path.file_name()?.to_str()?));
+    names.collect()
+}
+
+/// Checks that a database at rest has exactly the files that its manifest names.
+///
+/// Reads in a copy of the world, so that no call is counted and no weather disturbs.
+pub fn check_files(world: &Arc<Sim>) -> std::result::Result<(), String> {
+    let copy = world.snapshot();
+    let env: Arc<dyn Env> = copy.clone();
+    let listed: Vec<Listed> = env.list(dir()).map_err(|error| error.to_string())?;
+    let read = esker::manifest::Store::read(&env, dir(), &listed);
+    let (state, _) = read.map_err(|error| error.to_string())?.ok_or("no manifest")?;
+    let logs = state.logs.iter().map(|id| FileKind::Log.name(*id));
+    let metas = state.runs.iter().flat_map(|run| &run.segments);
+    let segments = metas.map(|meta| FileKind::Segment.name(meta.id));
+    let named: BTreeSet<FileName> = logs.chain(segments).collect();
+    let found = files(&copy);
+    let manifests = found.iter().filter(|name| name.kind == FileKind::Manifest).count();
+    let found: BTreeSet<FileName> =
+        found.into_iter().filter(|name| name.kind != FileKind::Manifest).collect();
+    if found != named || manifests != 1 {
+        return Err(format!("{manifests} manifests; named {named:?}, on disk {found:?}"));
+    }
+    let odd = listed.iter().find(|l| l.name != LOCK && FileName::parse(&l.name).is_none());
+    odd.map_or(Ok(()), |odd| Err(format!("an odd file: {}", odd.name)))
+}
