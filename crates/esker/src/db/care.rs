@@ -90,6 +90,11 @@ impl Core {
     }
 }
 
+/// Whether `read` is what is `known`. What was read is told of files that jobs are writing, too.
+fn says(known: &State, read: &State) -> bool {
+    *known == State { next_file: known.next_file, ..read.clone() }
+}
+
 /// A check under way.
 struct Check<'a> {
     core: &'a Core,
@@ -125,7 +130,7 @@ impl Check<'_> {
         let newest = id.filter(|name| name.kind == FileKind::Manifest).max();
         let name = newest.unwrap_or(FileKind::Manifest.name(Default::default()));
         match read {
-            Ok(Some((state, _))) if known.as_ref().is_none_or(|known| *known == state) => {
+            Ok(Some((state, _))) if known.as_ref().is_none_or(|known| says(known, &state)) => {
                 Ok(Some(state))
             }
             Ok(_) => {
