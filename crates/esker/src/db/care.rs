@@ -74,7 +74,7 @@ impl Core {
             state.logs.retain(|&log| log < end.log || log == end.log && end.length > 0);
             if end.length > 0 {
                 state.closed = Some(Closed { log: end.log, length: end.length, last: end.last });
-            } else if let Some(sealed) = queue.iter().rev().find(|sealed| sealed.log.is_some()) {
+            } else if let Some(sealed) = queue.iter().rev().find(|s| s.log_bytes > 0) {
                 let log = sealed.log.as_ref().map(|log| log.name().id).unwrap_or_default();
                 state.closed = Some(Closed { log, length: sealed.log_bytes, last: sealed.last });
             }
