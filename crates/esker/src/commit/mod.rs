@@ -394,32 +394,19 @@ impl Committer {
 
     /// Writes a mark of what is durable if no frame has carried one: an idle database calls it.
     pub fn mark(&self) -> Result<()> {
-        self.write_mark(LogTail::owes_mark).map(drop)
-    }
-
-    /// Writes a first frame that holds nothing but the log's origin, and makes it durable: however
-    /// much is lost later, the next recovery goes on above its number (F-12).
-    pub fn stake(&self) -> Result<()> {
-        match self.write_mark(|tail| tail.position() == 0)? {
-            Some(last) => self.group.wait_durable(last, self, &self.poison),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes a frame that holds a mark alone, if it is due, and answers its number.
-    fn write_mark(&self, is_due: impl FnOnce(&LogTail) -> bool) -> Result<Option<SeqNo>> {
         self.poison.refuse()?;
         let mut front = self.front.lock();
-        if front.closed || !is_due(&front.tail) {
-            return Ok(None);
+        if front.closed || !front.tail.owes_mark() {
+            return Ok(());
         }
-        let Some(ticket) = self.line.ticket(front.tickets) else { return Ok(None) };
+        let Some(ticket) = self.line.ticket(front.tickets) else { return Ok(()) };
         let first = front.next;
         let log = front.tail.reserve(&OpsLen::EMPTY, first, Layout::Blocks)?;
         let claim = self.step_in(&mut front, ticket, log.last());
         drop(front);
         self.fill(&Batch::default(), log).inspect_err(|error| self.fail(error))?;
-        Ok(Some(claim.finish()))
+        claim.finish();
+        Ok(())
     }
 
     /// Says that all generations up to number `last` are in segments, which are durable.

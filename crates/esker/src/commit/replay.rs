@@ -194,6 +194,11 @@ impl Replay<'_> {
         ))
     }
 
+    /// Whether a log has a whole first frame. Errors: `Corruption` if that frame is another log's.
+    pub fn is_written(&self, log: FileId) -> Result<bool> {
+        Ok(self.open(log, Promise::default())?.0.next()?.is_some())
+    }
+
     /// Whether `log` begins behind a tail that the log before it has lost; `lengths` are what was
     /// found of those before it. Logs in which nothing was ever written are no links of the chain.
     fn is_behind_a_hole(&self, log: FileId, lengths: &[u64]) -> Result<bool> {

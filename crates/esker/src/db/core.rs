@@ -57,6 +57,8 @@ pub struct Core {
     pub(super) recovery: RecoveryReport,
     /// The last number there is, in a database that is only read.
     pub(super) last: SeqNo,
+    /// The sum of what was flushed before the open.
+    pub(super) flushed: Setsum,
     /// The parts that write; none in a database that is only read.
     pub(super) writing: Option<Writing>,
     pub(super) counters: Counters,
@@ -271,14 +273,14 @@ impl Core {
         }
     }
 
-    /// The sum of every operation that is visible or was, and is not forgotten by the manifest.
+    /// The sum of every operation ever committed: those present and those dropped.
     pub fn checksum(&self) -> Result<Setsum> {
+        self.check_open()?;
         // Under the ledger's lock no flush can move entries from a memtable into the total.
-        let ledger = self.writing()?.ledger.lock();
+        let ledger = self.writing.as_ref().map(|writing| writing.ledger.lock());
         let view = self.views.load_full();
-        let state = ledger.state();
+        let flushed = ledger.as_ref().map_or(self.flushed, |ledger| ledger.state().total());
         let in_memory = view.memtables.iter().flat_map(|memtable| memtable.entries());
-        let in_memory = in_memory.fold(Setsum::ZERO, |sum, entry| sum + Setsum::of(&entry));
-        Ok(state.present + state.dropped + in_memory)
+        Ok(in_memory.fold(flushed, |sum, entry| sum + Setsum::of(&entry)))
     }
 }

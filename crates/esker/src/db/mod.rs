@@ -163,8 +163,10 @@ impl Db {
         &self.core().recovery
     }
 
-    /// The checksum of every operation ever committed: two copies that took the same operations in
-    /// the same order agree. Cost: a walk of the memtables.
+    /// The checksum of every operation ever committed, whatever was flushed, merged or dropped since:
+    /// a database and its copy agree until their operations differ. Numbers are part of it, and the
+    /// log's own marks take numbers, so two databases that were merely fed alike need not agree.
+    /// Cost: a walk of the memtables.
     pub fn checksum(&self) -> Result<Checksum> {
         self.core().checksum()
     }

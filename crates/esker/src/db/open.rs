@@ -7,8 +7,10 @@
 //!
 //! 1. Nothing in the folder is changed before everything in it was understood: a folder that is not
 //!    a database, a newer format or damage leaves it untouched (F-32, F-38, F-41).
-//! 2. What was replayed is synced before the new manifest promises it; so what one open shows no
-//!    later crash takes back (F-4, F-6).
+//! 2. After an end that was not clean, what was replayed is flushed before the open returns, and
+//!    nothing is promised of the logs it came from: they may have been read from memory that a
+//!    failed sync has left without a copy on the disk (F-19). So what one open shows no later crash
+//!    takes back (F-4, F-6).
 //! 3. After an end that was not clean, numbers go on far above any that may have been given out; and
 //!    that they do is durable before the first of them is given out, so that no later loss can lead
 //!    back (F-12).
@@ -85,6 +87,7 @@ pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
         slab_bytes: options.slab(),
     };
     let replayed = replay.run()?;
+    folder.check_unnamed_logs(&replay, state.log_min)?;
     let opening = Opening { options, env, dir: dir.to_path_buf(), folder, state, read, replayed };
     opening.finish(lock)
 }
@@ -171,6 +174,21 @@ impl Folder {
         Ok(())
     }
 
+    /// Errors: `Corruption` if a log was written that the manifest does not name. A log is written
+    /// only once its name is in a durable manifest, and leaves it only with all logs below it: so
+    /// the manifest has lost its end, or is an older copy (F-16, F-36).
+    fn check_unnamed_logs(&self, replay: &Replay<'_>, log_min: FileId) -> Result<()> {
+        let logs = self.files.keys().filter(|name| name.kind == FileKind::Log);
+        let unnamed = logs.filter(|name| name.id >= log_min && !replay.logs.contains(&name.id));
+        for name in unnamed {
+            if replay.is_written(name.id)? {
+                let message = format!("{name} was written and the manifest does not name it");
+                return Err(Error::new(ErrorKind::Corruption, message));
+            }
+        }
+        Ok(())
+    }
+
     /// A number above that of every file.
     fn next_file(&self, state: &State) -> FileId {
         let seen = self.files.keys().map(|name| name.id.next()).max().unwrap_or(FileId(1));
@@ -221,6 +239,8 @@ impl Opening<'_> {
         let catalog = load_catalog(&view)?;
         let mut recovery = self.report();
         let last = self.replayed.last;
+        let clean = self.is_clean();
+        let flushed = self.state.total();
         let (views, writing) = if self.options.read_only {
             (Arc::new(Views::of(view)), None)
         } else {
@@ -238,12 +258,14 @@ impl Opening<'_> {
             catalog: RwLock::new(catalog),
             recovery,
             last,
+            flushed,
             writing,
             counters: Default::default(),
             closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
         });
         if let Some(writing) = &core.writing {
+            while !clean && core.flush_one(writing)? {}
             writing.background.start(&core)?;
         }
         Ok(core)
@@ -275,7 +297,6 @@ impl Opening<'_> {
     /// Makes the replayed logs durable, starts a new manifest and a new log, removes the rest.
     fn start_writing(&self, view: Arc<View>) -> Result<(Arc<Views>, Writing, Vec<String>)> {
         let Self { env, dir, options, .. } = self;
-        self.sync_replayed()?;
         let poison = Arc::new(Poison::default());
         let ledger = Ledger::start(env.clone(), dir.clone(), self.next_state(), poison.clone())?;
         let background = Arc::new(Background::default());
@@ -309,9 +330,6 @@ impl Opening<'_> {
             sealed_max: SEALED_MAX,
             slab_bytes: options.slab(),
         });
-        if jump > 0 && !self.is_all_flushed() {
-            committer.stake()?;
-        }
         let removed = self.remove_orphans(&ledger);
         let compacting = Mutex::new(());
         Ok((views, Writing { committer, ledger, queue, background, compacting }, removed))
@@ -327,38 +345,29 @@ impl Opening<'_> {
         self.replayed.full.is_empty() && self.replayed.memtable.is_none()
     }
 
-    fn sync_replayed(&self) -> Result<()> {
-        if self.is_clean() {
-            return Ok(());
-        }
-        for &log in &self.replayed.kept {
-            let name = FileKind::Log.name(log);
-            let file = self.env.open(&path_in(&self.dir, name));
-            file.and_then(|file| file.sync())
-                .map_err(|error| Error::io(format!("sync {name}"), error))?;
-        }
-        Ok(())
-    }
-
     /// What the new manifest says: the old state, the logs that are still needed, where they end.
     fn next_state(&self) -> State {
         let mut state = self.state.clone();
-        state.logs.clone_from(&self.replayed.kept);
-        let end = self.replayed.end;
-        state.closed = end.map(|e| Closed { log: e.log, length: e.length, last: e.last });
+        state.next_file = self.folder.next_file(&self.state);
         if self.is_all_flushed() {
             // No log is needed any more, and the jump is as good as flushed (F-12).
             state.logs.clear();
+            state.log_min = state.next_file;
             state.closed = None;
             state.flushed = SeqNo(self.replayed.last.0 + self.jump());
+        } else if self.is_clean() {
+            state.logs.clone_from(&self.replayed.kept);
+            let end = self.replayed.end;
+            state.closed = end.map(|e| Closed { log: e.log, length: e.length, last: e.last });
         }
         state.clean = false;
-        state.next_file = self.folder.next_file(&self.state);
         state
     }
 
-    /// The replayed generations that wait for their flush. The last one has room: it is written on,
-    /// unless too many logs have gathered behind it.
+    /// The generations that wait for their flush, and the memtable that is written on.
+    ///
+    /// After a clean close the last replayed one is written on, unless too many logs have gathered
+    /// behind it. After any other end all are flushed, and the jump in numbers with them.
     fn queue(&self, logs_from: FileId) -> Result<(Arc<Queue>, Arc<Memtable>)> {
         let queue = Arc::new(Queue::default());
         for full in &self.replayed.full {
@@ -366,11 +375,11 @@ impl Opening<'_> {
             queue.push(Arc::new(sealed));
         }
         if let Some(memtable) = &self.replayed.memtable {
-            if self.replayed.kept.len() < LOGS_MAX {
+            if self.is_clean() && self.replayed.kept.len() < LOGS_MAX {
                 return Ok((queue, memtable.clone()));
             }
-            let sealed = Sealed::replayed(memtable.clone(), self.replayed.last, logs_from);
-            queue.push(Arc::new(sealed));
+            let last = SeqNo(self.replayed.last.0 + self.jump());
+            queue.push(Arc::new(Sealed::replayed(memtable.clone(), last, logs_from)));
         }
         Ok((queue, Arc::new(Memtable::with_capacity(self.options.slab())?)))
     }
