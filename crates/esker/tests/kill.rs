@@ -24,7 +24,7 @@
 #![expect(clippy::disallowed_methods, reason = "processes, files and time are what it is about")]
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
-use esker::{Access, Collection, Db, Durability, ErrorKind, Options};
+use esker::{Access, Collection, Db, Durability, Options};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -142,26 +142,13 @@ fn access(seed: u64) -> Access {
     if seed.is_multiple_of(2) { Access::Mapped } else { Access::Positioned }
 }
 
-/// Opens a database that another lane's child may hold for a moment: between its fork and its exec
-/// it has a copy of every lock of this process.
-fn open_when_free(options: &Options, path: &Path) -> esker::Result<Db> {
-    loop {
-        match options.open(path) {
-            Err(error) if error.kind() == ErrorKind::Busy => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            opened => return opened,
-        }
-    }
-}
-
 /// The child: writes until it is killed. By itself, without being told a folder, it does nothing.
 #[test]
 fn a_writer_writes_until_it_is_killed() {
     let Ok(dir) = std::env::var(ENV_DIR) else { return };
     let seed = std::env::var(ENV_SEED).unwrap().parse().unwrap();
     let dir = PathBuf::from(dir);
-    let db = open_when_free(&options(access(seed)), &dir.join("db")).unwrap();
+    let db = options(access(seed)).open(dir.join("db")).unwrap();
     let collections = COLLECTIONS.map(|name| db.collection(name).unwrap());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -264,7 +251,7 @@ impl Lane {
         // Reading changes nothing: the next child then recovers the same remains once more.
         let read_only = kill.is_multiple_of(3) && self.path().join("LOCK").exists() && kill > 3;
         let options = options(access(self.seed)).read_only(read_only);
-        let db = match open_when_free(&options, &self.path()) {
+        let db = match options.open(self.path()) {
             Ok(db) => db,
             Err(error) => panic!("{self}, kill {kill}, read-only {read_only}: {error}"),
         };

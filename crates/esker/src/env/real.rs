@@ -135,12 +135,12 @@ impl Env for Real {
         if let Err(error) = noted {
             tracing::warn!(path = %path.display(), %error, "cannot write the lock's note");
         }
-        Ok(Box::new(RealLock { _file: file }))
+        Ok(Box::new(RealLock { file }))
     }
 
     fn lock_shared(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let file = RealFile::new(system::lock_shared(path)?);
-        Ok(Box::new(RealLock { _file: file }))
+        Ok(Box::new(RealLock { file }))
     }
 
     fn now(&self) -> Duration {
@@ -316,10 +316,18 @@ impl Append for PositionedAppend {
     }
 }
 
-/// Holds the lock for as long as its descriptor is open.
+/// Holds the lock until it is dropped.
 #[derive(Debug)]
 struct RealLock {
-    _file: RealFile,
+    file: RealFile,
+}
+
+impl Drop for RealLock {
+    /// Unlocks by word: a process that another thread has just forked has a copy of the descriptor,
+    /// and would hold the lock until it runs its own program.
+    fn drop(&mut self) {
+        system::unlock(&self.file);
+    }
 }
 
 impl Lock for RealLock {}
@@ -480,6 +488,10 @@ mod system {
         flock(options.open(path)?, FlockOperation::NonBlockingLockShared)
     }
 
+    pub(super) fn unlock(file: &super::RealFile) {
+        let _ = rustix::fs::flock(&file.file, FlockOperation::Unlock);
+    }
+
     fn flock(file: File, how: FlockOperation) -> io::Result<File> {
         match rustix::fs::flock(&file, how) {
             Ok(()) => Ok(file),
@@ -545,6 +557,9 @@ mod system {
             opened => opened,
         }
     }
+
+    /// Closing the file unlocks it.
+    pub(super) fn unlock(_: &super::RealFile) {}
 
     /// Keeps nobody out who only reads, and a writer's own lock out of the way.
     pub(super) fn lock_shared(path: &Path) -> io::Result<File> {
