@@ -330,12 +330,19 @@ impl Committer {
         let mut memtable = Memtable::with_capacity(self.slab_bytes.max(bytes))?;
         ready(&mut memtable);
         // A log takes a batch of any size: only the memtable was too small for this one.
-        let (log_id, log) = match before {
-            Some(small) => (small.log_id, small.log),
+        let before = before.map(|small| (small.log_id, small.log));
+        let (log_id, log) = match before.clone() {
+            Some(small) => small,
             None => self.host.new_log()?,
         };
         let memtable = Arc::new(memtable);
-        self.front.lock().prepared = Some(Generation { log_id, log, memtable });
+        let mut front = self.front.lock();
+        let is_there = front.prepared.as_ref().map(|ready| ready.log_id);
+        if is_there != before.map(|(log_id, _)| log_id) {
+            // Another writer has rotated into the small one meanwhile: its log is taken.
+            return Ok(());
+        }
+        front.prepared = Some(Generation { log_id, log, memtable });
         Ok(())
     }
 
