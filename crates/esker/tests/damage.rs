@@ -15,6 +15,7 @@
 
 mod support;
 
+use esker::base::id::FileId;
 use esker::env::names::FileName;
 use esker::env::sim::{Loss, Sim};
 use esker::manifest::line::Chain;
@@ -92,6 +93,7 @@ struct Builder {
     world: Arc<Sim>,
     db: Db,
     dice: support::Dice,
+    keys: u32,
     states: Vec<Contents>,
     frames: Vec<Frame>,
 }
@@ -105,14 +107,15 @@ impl Builder {
             db.collection(name).unwrap();
         }
         let (dice, states) = (support::Dice::new(3), vec![empty]);
-        Self { world, db, dice, states, frames: Vec::new() }
+        Self { world, db, dice, keys: KEYS, states, frames: Vec::new() }
     }
 
     fn commit(&mut self, changes: usize, bytes: usize, how: Durability) {
         let mut state = self.states.last().unwrap().clone();
         let mut batch = self.db.batch();
         for _ in 0..changes {
-            let (name, key) = (self.dice.pick(&NAMES), key(self.dice.below(KEYS.into()) as u32));
+            let (name, key) =
+                (self.dice.pick(&NAMES), key(self.dice.below(self.keys.into()) as u32));
             let collection = self.db.collection(name).unwrap();
             let pairs = state.get_mut(name).unwrap();
             if self.dice.one_in(6) {
@@ -133,7 +136,8 @@ impl Builder {
         let end_of = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map(|at| at + 1);
         let mut logs = files(&self.world).into_iter().filter(|(path, _)| kind(path) == "log").rev();
         let (log, end) = logs.find_map(|(log, bytes)| Some((log, end_of(&bytes)?))).unwrap();
-        let start = self.frames.last().filter(|f| f.log == log).map_or(0, |f| f.end);
+        let last = self.frames.last().filter(|last| last.log == log);
+        let start = last.map_or(0, |last| last.end);
         let before = self.states.len() - 1;
         self.frames.push(Frame { log, start, end, sync, before });
     }
@@ -421,7 +425,8 @@ fn a_missing_file_is_found_when_the_database_opens() {
 }
 
 fn expect_found(image: &Image, world: &Arc<Sim>, path: &Path) {
-    let outcome = image.examine(world, path, image.states.len() - 1).unwrap();
+    let newest = image.states.len() - 1;
+    let outcome = image.examine(world, path, newest).unwrap();
     assert!(outcome < HARMLESS, "{}: {}", path.display(), OUTCOMES[outcome]);
 }
 
@@ -446,6 +451,48 @@ fn swapped_segments_and_an_older_manifest_are_found() {
             expect_found(&image, &world, old);
         }
     }
+}
+
+/// Where the uncompressed pieces at the start of a segment lie.
+fn pieces(bytes: &[u8], id: FileId) -> Vec<Range<usize>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    loop {
+        let place = [&[0][..], &id.0.to_le_bytes(), &(at as u64).to_le_bytes()].concat();
+        let mut crc = 0;
+        let end = bytes[at..].windows(5).zip(at..).find_map(|(trailer, end)| {
+            let whole = crc32c::crc32c_append(crc, &place).to_le_bytes();
+            crc = crc32c::crc32c_append(crc, &trailer[..1]);
+            (end > at && trailer[0] == 0 && trailer[1..] == whole).then_some(end + 5)
+        });
+        let Some(end) = end else { return found };
+        found.push(at..end);
+        at = end;
+    }
+}
+
+/// F-36: blocks of a segment, each whole, in another's place.
+#[test]
+fn a_block_moved_within_a_segment_is_found() {
+    let mut builder = Builder::new(Compression::None);
+    builder.keys = 900;
+    builder.commit(900, 60, Durability::Buffered);
+    builder.flush();
+    let older = builder.manifest();
+    let (image, mut moved) = (builder.close(older), 0);
+    for (path, bytes) in image.of("seg") {
+        let pieces = pieces(bytes, FileName::parse(name(path)).unwrap().id);
+        let pairs = pieces.iter().flat_map(|one| pieces.iter().map(move |two| (one, two)));
+        for (one, two) in pairs.filter(|(one, two)| one != two && one.len() >= two.len()) {
+            let mut moving = bytes.clone();
+            moving.copy_within(two.clone(), one.start);
+            if one.len() == two.len() {
+                moving[two.clone()].copy_from_slice(&bytes[one.clone()]);
+            }
+            expect_found(&image, &image.with([(path, &moving)]), path);
+            moved += 1;
+        }
+    }
+    assert!(moved > 1);
 }
 
 /// The format must be refused, at open with the folder untouched, or when it is read.
@@ -492,7 +539,9 @@ fn stray_names_are_ignored_and_left_alone() {
         for stray in strays {
             world.write_file(&dir().join(stray), *b"not a database's").unwrap();
         }
-        assert_eq!(image.examine(&world, dir(), image.states.len() - 1).unwrap(), HARMLESS);
+        let newest = image.states.len() - 1;
+        let outcome = image.examine(&world, dir(), newest).unwrap();
+        assert_eq!(outcome, HARMLESS);
         for stray in strays {
             assert_eq!(world.read_file(&dir().join(stray)).unwrap(), b"not a database's");
         }
