@@ -426,11 +426,6 @@ impl Committer {
         self.line.wait_visible(&*self.env, seq, &self.poison)
     }
 
-    /// Whether everything up to `seq` is visible.
-    pub fn is_visible(&self, seq: SeqNo) -> bool {
-        self.line.visible() >= seq
-    }
-
     /// Makes `error` final and wakes all who wait.
     pub fn fail(&self, error: &Error) {
         self.poison.set(error);

@@ -20,7 +20,6 @@ use std::sync::Arc;
 /// After an error it stays at that error (F-28); after its last pair it stays at `None`.
 pub struct Range {
     visible: Visible<Merged>,
-    failed: bool,
     _pin: Pin,
 }
 
@@ -63,7 +62,7 @@ impl Range {
         let seq = pin.seq();
         let scope = Scope { seq, start, end, tombstones: Tombstones::Hidden };
         let open = Box::new(move || Ok(view.cursor(seq)));
-        Self { visible: Visible::new(open, scope), failed: false, _pin: pin }
+        Self { visible: Visible::new(open, scope), _pin: pin }
     }
 
     /// The next pair, lent until the next call: nothing is copied or pinned. The fast way to walk
@@ -73,32 +72,24 @@ impl Range {
         Ok(entry
             .map(|entry| (entry.key.get(CollectionId::BYTES..).unwrap_or_default(), entry.value)))
     }
+}
 
-    fn pair(&mut self, item: Result<Option<Item>>) -> Option<Result<(Key, Value)>> {
-        match item {
-            Ok(item) => item.map(|item| Ok((item.key, item.value))),
-            // An error is told once a call until somebody stops: a `for` loop over `?` stops.
-            Err(error) => {
-                self.failed = true;
-                Some(Err(error))
-            }
-        }
-    }
+/// An error is told at every call until somebody stops: a `for` loop over `?` stops.
+fn pair(item: Result<Option<Item>>) -> Option<Result<(Key, Value)>> {
+    item.transpose().map(|item| item.map(|item| (item.key, item.value)))
 }
 
 impl Iterator for Range {
     type Item = Result<(Key, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.visible.next_front();
-        self.pair(item)
+        pair(self.visible.next_front())
     }
 }
 
 impl DoubleEndedIterator for Range {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let item = self.visible.next_back();
-        self.pair(item)
+        pair(self.visible.next_back())
     }
 }
 
@@ -106,6 +97,6 @@ impl FusedIterator for Range {}
 
 impl std::fmt::Debug for Range {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Range").field("failed", &self.failed).finish_non_exhaustive()
+        f.debug_struct("Range").finish_non_exhaustive()
     }
 }
