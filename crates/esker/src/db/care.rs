@@ -25,11 +25,9 @@ impl Core {
             let meta = segment.meta();
             let before = check.report.bytes;
             let mut done = before;
-            let result = segment.reader().and_then(|reader| {
-                reader.verify(&mut |bytes| {
-                    done += bytes;
-                    (check.progress)(done, check.total);
-                })
+            let result = segment.verify(&mut |bytes| {
+                done += bytes;
+                (check.progress)(done, check.total);
             });
             check.report.files += 1;
             check.report.bytes = before + meta.bytes;

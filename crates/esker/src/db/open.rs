@@ -39,7 +39,7 @@ use crate::log::writer::LogFile;
 use crate::manifest::{Closed, Edit, ReadReport, State, Store};
 use crate::memtable::Memtable;
 use crate::merge::visible::{Scope, Tombstones, Visible};
-use crate::segment::handle::Shelf;
+use crate::segment::handle::{Readers, Shelf};
 use crate::tree::version::Version;
 use crate::tree::view::{View, Views};
 use crate::txn::snapshot::Registry;
@@ -230,6 +230,7 @@ impl Opening<'_> {
             dir: self.dir.clone(),
             access: self.options.access,
             cache: Arc::new(BlockCache::new(self.options.cache_bytes())),
+            readers: Readers::at_most(self.options.max_open_files),
             trash: Mutex::new(Vec::new()),
         });
         let version = Arc::new(Version::of(&self.state, &Version::default(), &shelf));

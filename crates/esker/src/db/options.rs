@@ -15,6 +15,8 @@ const SLAB_BYTES: u64 = 32 << 20;
 const SLAB_BYTES_MIN: u64 = 64 << 10;
 /// The least budget that leaves room for slabs, cache and jobs.
 const BUDGET_BYTES_MIN: u64 = 1 << 20;
+/// Fewer open files would make reads wait for one another's.
+const OPEN_FILES_MIN: usize = 16;
 
 /// Options to open a database with; see [`Db::options`]. Each setter returns the changed options.
 #[derive(Clone, Debug)]
@@ -27,6 +29,7 @@ pub struct Options {
     pub(super) read_only: bool,
     pub(super) access: Access,
     pub(super) compression: Compression,
+    pub(super) max_open_files: usize,
     pub(super) background: bool,
     pub(super) env: Option<Arc<dyn Env>>,
 }
@@ -42,6 +45,7 @@ impl Default for Options {
             read_only: false,
             access: Access::Mapped,
             compression: Compression::None,
+            max_open_files: 1000,
             background: true,
             env: None,
         }
@@ -108,6 +112,18 @@ impl Options {
         self
     }
 
+    /// How many segment files stay open for later reads. Default 1000, at least 16.
+    ///
+    /// A mapped file costs an address range and no descriptor. Above the bound those that nobody
+    /// read lately are closed; opening one again costs three system calls. What iterators, values
+    /// and compactions use at the moment comes on top, and so do a few logs. Keep it below what the
+    /// system lets the process open.
+    #[must_use]
+    pub fn max_open_files(mut self, files: usize) -> Self {
+        self.max_open_files = files;
+        self
+    }
+
     /// Whether compaction runs by itself. Default: yes.
     #[must_use]
     pub fn background_compaction(mut self, background: bool) -> Self {
@@ -132,6 +148,12 @@ impl Options {
             return Err(Error::invalid(format!(
                 "memory budget of {} bytes: want at least {BUDGET_BYTES_MIN}",
                 self.memory_budget
+            )));
+        }
+        if self.max_open_files < OPEN_FILES_MIN {
+            return Err(Error::invalid(format!(
+                "at most {} open files: want at least {OPEN_FILES_MIN}",
+                self.max_open_files
             )));
         }
         Db::open_with(self, path.as_ref())

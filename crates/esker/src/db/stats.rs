@@ -53,6 +53,8 @@ pub struct Stats {
     pub segment_entries: u64,
     /// Tombstones in segments.
     pub segment_tombstones: u64,
+    /// Segment files that are open or mapped now.
+    pub open_files: u64,
     /// Bytes of blocks in the cache.
     pub cache_bytes: u64,
     /// Blocks found in the cache.
@@ -90,6 +92,7 @@ impl Stats {
             segment_bytes: metas().map(|meta| meta.bytes).sum(),
             segment_entries: metas().map(|meta| meta.entries).sum(),
             segment_tombstones: metas().map(|meta| meta.deletes).sum(),
+            open_files: core.shelf.readers.open_count(),
             cache_bytes: core.shelf.cache.used_bytes(),
             cache_hits: core.shelf.cache.hits(),
             cache_misses: core.shelf.cache.misses(),
@@ -121,6 +124,7 @@ impl Stats {
             ("segment_bytes", self.segment_bytes),
             ("segment_entries", self.segment_entries),
             ("segment_tombstones", self.segment_tombstones),
+            ("open_files", self.open_files),
             ("cache_bytes", self.cache_bytes),
             ("cache_hits", self.cache_hits),
             ("cache_misses", self.cache_misses),

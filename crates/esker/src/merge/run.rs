@@ -32,7 +32,7 @@ pub fn get_in_run(
     at: SeqNo,
 ) -> Result<Option<(SeqNo, Kind, Value)>> {
     match segment_for(run, key.full()) {
-        Some(segment) => segment.reader()?.get(key, at),
+        Some(segment) => segment.read(|reader| reader.get(key, at)),
         None => Ok(None),
     }
 }

@@ -44,7 +44,7 @@ impl Held {
     fn bytes<'a>(&'a self, reader: &'a SegmentReader) -> &'a [u8] {
         match self {
             Self::Mapped(range) => {
-                reader.pages.as_ref().and_then(|pages| pages.get(range.clone())).unwrap_or_default()
+                reader.pages().and_then(|pages| pages.get(range.clone())).unwrap_or_default()
             }
             Self::Cached(block) => block,
         }

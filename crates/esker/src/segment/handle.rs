@@ -1,19 +1,30 @@
 //! A live segment: what the manifest says of it, and a reader opened at first use.
 //!
-//! 1. Reading goes through [`Segment::reader`]; a segment nobody reads costs no file descriptor.
-//! 2. A segment is doomed when a durable manifest no longer names it. When the last user of a
+//! ```text
+//! read ─▶ open? ─▶ reader                                      one load
+//!           └ no ─▶ close cold ones ─▶ open ─▶ take a place    a clock over at most so many places
+//! ```
+//!
+//! 1. Reading goes through [`Segment::read`]; a segment nobody reads costs no file descriptor.
+//! 2. At most [`Readers`]'s number of readers stay open because they may be used again. One that
+//!    lost its place stays alive while somebody uses it, and is then closed.
+//! 3. A reader is put into its segment, and taken out, under the lock of the table alone: each one
+//!    there has a place.
+//! 4. A segment is doomed when a durable manifest no longer names it. When the last user of a
 //!    doomed segment drops it, its number goes to the trash, from where `db` removes the file
 //!    (law 7). Nothing here removes anything.
 
 use super::{SegmentMeta, SegmentReader};
 use crate::base::error::Result;
 use crate::base::id::FileId;
+use crate::base::setsum::Setsum;
 use crate::cache::BlockCache;
 use crate::env::{Access, Env};
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Where the segments of one database lie and how they are read.
 #[derive(Debug)]
@@ -26,8 +37,108 @@ pub struct Shelf {
     pub access: Access,
     /// Blocks that were read or decompressed.
     pub cache: Arc<BlockCache>,
+    /// The readers that are open.
+    pub readers: Readers,
     /// Numbers of doomed segments that nobody uses any more.
     pub trash: Mutex<Vec<FileId>>,
+}
+
+/// The readers that stay open, so that cold ones can be closed.
+///
+/// Held briefly, to add and to take out: files are opened and closed outside the lock.
+#[derive(Debug)]
+pub struct Readers {
+    most: usize,
+    alive: Arc<AtomicU64>,
+    table: Mutex<Table>,
+}
+
+/// One place for each reader, and the hand of the clock that goes round them. The segment of a place
+/// may be gone.
+#[derive(Debug, Default)]
+struct Table {
+    places: Vec<Weak<Segment>>,
+    hand: usize,
+}
+
+/// What was taken out of the table, to be dropped outside its lock.
+type Closed = Vec<(Arc<Segment>, Option<Arc<SegmentReader>>)>;
+
+/// Counts an open reader for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<AtomicU64>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Readers {
+    /// Room for `most` readers, at least one.
+    pub fn at_most(most: usize) -> Self {
+        Self { most: most.max(1), alive: Arc::default(), table: Mutex::default() }
+    }
+
+    /// How many readers are open now, those included that are open only until their user is done.
+    pub fn open_count(&self) -> u64 {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    fn seat(&self) -> Seat {
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        Seat(self.alive.clone())
+    }
+
+    /// Closes cold readers until one more finds a place.
+    fn make_room(&self) {
+        let closed = self.table.lock().shrink_to(self.most - 1);
+        drop(closed);
+    }
+
+    /// Gives `reader` its place; the one that another thread has opened meanwhile goes before it.
+    fn keep(&self, segment: &Arc<Segment>, reader: Arc<SegmentReader>) -> Arc<SegmentReader> {
+        let mut table = self.table.lock();
+        if let Some(other) = segment.reader.load_full() {
+            return other;
+        }
+        let closed = table.shrink_to(self.most - 1);
+        segment.used.store(true, Ordering::Relaxed);
+        segment.reader.store(Some(reader.clone()));
+        table.places.push(Arc::downgrade(segment));
+        drop(table);
+        drop(closed);
+        reader
+    }
+}
+
+impl Table {
+    /// Takes out readers until at most `most` are left: first those not used since the hand last
+    /// came by.
+    fn shrink_to(&mut self, most: usize) -> Closed {
+        let mut closed = Vec::new();
+        let mut spared = 0;
+        while self.places.len() > most {
+            if self.hand >= self.places.len() {
+                self.hand = 0;
+            }
+            let Some(segment) = self.places.get(self.hand).and_then(Weak::upgrade) else {
+                self.places.swap_remove(self.hand);
+                continue;
+            };
+            // Others may use them faster than the hand goes round.
+            if spared < 2 * self.places.len() && segment.used.swap(false, Ordering::Relaxed) {
+                spared += 1;
+                self.hand += 1;
+                closed.push((segment, None));
+                continue;
+            }
+            let reader = segment.reader.swap(None);
+            closed.push((segment, reader));
+            self.places.swap_remove(self.hand);
+        }
+        closed
+    }
 }
 
 /// A live segment, shared by every version that names it.
@@ -35,14 +146,17 @@ pub struct Shelf {
 pub struct Segment {
     meta: SegmentMeta,
     shelf: Arc<Shelf>,
-    reader: OnceLock<Arc<SegmentReader>>,
+    reader: ArcSwapOption<SegmentReader>,
+    /// Whether it was read since the hand of the clock last came by.
+    used: AtomicBool,
     doomed: AtomicBool,
 }
 
 impl Segment {
     /// A segment as the manifest describes it. No I/O.
     pub fn new(shelf: Arc<Shelf>, meta: SegmentMeta) -> Self {
-        Self { meta, shelf, reader: OnceLock::new(), doomed: AtomicBool::new(false) }
+        let (reader, used, doomed) = Default::default();
+        Self { meta, shelf, reader, used, doomed }
     }
 
     /// What the manifest says of it.
@@ -50,17 +164,50 @@ impl Segment {
         &self.meta
     }
 
-    /// Its reader. Cost: one load, after the first call.
+    /// Lends its reader to `with`. Cost: one load, unless it must be opened first.
     ///
-    /// Errors: as of [`SegmentReader::open`]; the next call tries again.
+    /// Errors: as of [`SegmentReader::open`], and the next call tries again; those of `with`.
     #[inline]
-    pub fn reader(&self) -> Result<&Arc<SegmentReader>> {
-        if let Some(reader) = self.reader.get() {
-            return Ok(reader);
+    pub fn read<T>(
+        self: &Arc<Self>,
+        with: impl FnOnce(&Arc<SegmentReader>) -> Result<T>,
+    ) -> Result<T> {
+        let open = self.reader.load();
+        let Some(reader) = &*open else {
+            drop(open);
+            return with(&self.open()?);
+        };
+        // Looked at first: a store would take the line away from other readers.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
         }
-        let Shelf { env, dir, access, cache, .. } = &*self.shelf;
-        let opened = SegmentReader::open(env, dir, &self.meta, *access, cache)?;
-        Ok(self.reader.get_or_init(|| Arc::new(opened)))
+        with(reader)
+    }
+
+    /// Its reader, to keep: it stays open as long as it is kept. Cost and errors as of
+    /// [`Segment::read`].
+    pub fn reader(self: &Arc<Self>) -> Result<Arc<SegmentReader>> {
+        self.read(|reader| Ok(reader.clone()))
+    }
+
+    #[cold]
+    fn open(self: &Arc<Self>) -> Result<Arc<SegmentReader>> {
+        // Before, so that the system never has more open than it was told.
+        self.shelf.readers.make_room();
+        let reader = Arc::new(self.open_anew()?);
+        Ok(self.shelf.readers.keep(self, reader))
+    }
+
+    fn open_anew(&self) -> Result<SegmentReader> {
+        let Shelf { env, dir, access, cache, readers, .. } = &*self.shelf;
+        let seat = readers.seat();
+        Ok(SegmentReader::open(env, dir, &self.meta, *access, cache)?.seated(seat))
+    }
+
+    /// Reads and checks every byte, through a reader of its own, so that the file is looked at as
+    /// it is now. Errors: as of [`SegmentReader::open`] and [`SegmentReader::verify`].
+    pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Setsum> {
+        self.open_anew()?.verify(progress)
     }
 
     /// Says that the durable manifest no longer names it.

@@ -8,7 +8,8 @@
 //! 1. A piece is bytes of the map, or a block of the cache that nobody else must keep.
 //! 2. Compressed pieces of a mapped file go through the cache as well; raw ones never do.
 //! 3. The bits are numbered: data blocks, then partitions, the top index, filter pieces.
-//! 4. Opening reads the footer and the properties, and nothing else.
+//! 4. Opening reads the footer and the properties, and nothing else. A file that is mapped is then
+//!    closed: the map keeps it.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
@@ -18,6 +19,7 @@ use super::filter::Place;
 use super::format::{
     Damage, FOOTER_BYTES, Layout, Sealed, TRAILER_BYTES, damaged, decode_footer, to_u64, to_usize,
 };
+use super::handle::Seat;
 use super::index::{Child, Index};
 use super::properties::{Properties, Refusal, SegmentMeta};
 use crate::base::coding::Decoder;
@@ -45,17 +47,24 @@ impl Pages {
     }
 }
 
+/// How the bytes of a file are reached.
+#[derive(Debug)]
+enum Source {
+    Mapped(Arc<Pages>),
+    Positioned(Arc<dyn File>),
+}
+
 /// An open segment. Share it in an [`Arc`]; any thread may read.
 #[derive(Debug)]
 pub struct SegmentReader {
-    pub(super) file: Arc<dyn File>,
-    pub(super) pages: Option<Arc<Pages>>,
+    source: Source,
     cache: Arc<BlockCache>,
     /// A bit for each piece of the map whose checksum was verified.
     verified: Box<[AtomicU64]>,
     pub(super) layout: Layout,
     pub(super) properties: Properties,
     meta: SegmentMeta,
+    _seat: Option<Seat>,
 }
 
 /// The payload of a piece, verified.
@@ -211,12 +220,20 @@ impl SegmentReader {
             Access::Mapped => map(&*file, id, bytes)?,
             Access::Positioned => None,
         };
+        let source = pages.map_or(Source::Positioned(file), Source::Mapped);
         let pieces =
             properties.data_blocks + properties.partitions + 1 + properties.filter.pieces();
-        let words = if pages.is_some() { pieces.div_ceil(64) } else { 0 };
+        let is_mapped = matches!(source, Source::Mapped(_));
+        let words = if is_mapped { pieces.div_ceil(64) } else { 0 };
         let meta = properties.meta(id, bytes);
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { file, pages, cache: cache.clone(), verified, layout, properties, meta })
+        let cache = cache.clone();
+        Ok(Self { source, cache, verified, layout, properties, meta, _seat: None })
+    }
+
+    /// The same, counted by `seat`.
+    pub(super) fn seated(self, seat: Seat) -> Self {
+        Self { _seat: Some(seat), ..self }
     }
 
     /// What the manifest keeps of it.
@@ -226,6 +243,23 @@ impl SegmentReader {
 
     pub(super) fn id(&self) -> FileId {
         self.meta.id
+    }
+
+    /// The map, if there is one.
+    #[inline]
+    pub(super) fn pages(&self) -> Option<&Arc<Pages>> {
+        match &self.source {
+            Source::Mapped(pages) => Some(pages),
+            Source::Positioned(_) => None,
+        }
+    }
+
+    /// The length of the file now, if it is still open.
+    pub(super) fn byte_count_now(&self) -> Option<u64> {
+        match &self.source {
+            Source::Mapped(_) => None,
+            Source::Positioned(file) => file.byte_count().ok(),
+        }
     }
 
     /// Its shape. Reads nothing.
@@ -398,7 +432,7 @@ impl SegmentReader {
         if trust == Trust::Nothing {
             return self.unremembered(at, len);
         }
-        let Some(pages) = &self.pages else { return self.cached(at, len) };
+        let Some(pages) = self.pages() else { return self.cached(at, len) };
         let piece = self.mapped(pages, at, len)?;
         let bit = 1 << (ordinal % 64);
         let word = self.verified.get(to_usize(ordinal / 64));
@@ -440,17 +474,19 @@ impl SegmentReader {
 
     /// Bytes of the file, whatever they are.
     pub(super) fn bytes_at(&self, at: u64, len: u64) -> Result<Cow<'_, [u8]>> {
-        if let Some(pages) = &self.pages {
-            return Ok(Cow::Borrowed(self.mapped(pages, at, len)?));
+        match &self.source {
+            Source::Mapped(pages) => Ok(Cow::Borrowed(self.mapped(pages, at, len)?)),
+            Source::Positioned(file) => {
+                let mut bytes = vec![0; to_usize(len)];
+                read_exact(&**file, self.id(), &mut bytes, at)?;
+                Ok(Cow::Owned(bytes))
+            }
         }
-        let mut bytes = vec![0; to_usize(len)];
-        read_exact(&*self.file, self.id(), &mut bytes, at)?;
-        Ok(Cow::Owned(bytes))
     }
 
     /// A piece as it lies in the file now.
     pub(super) fn unremembered(&self, at: u64, len: u64) -> Result<Payload<'_>> {
-        if let Some(pages) = &self.pages {
+        if let Some(pages) = self.pages() {
             let piece = self.mapped(pages, at, len)?;
             if let Some(payload) = Sealed::verify(piece, self.id(), at)?.raw() {
                 return Ok(Payload::Mapped(payload));
@@ -462,11 +498,10 @@ impl SegmentReader {
     /// Reads, verifies and unpacks a piece.
     fn load(&self, at: u64, len: u64) -> Result<Vec<u8>> {
         let id = self.id();
-        if let Some(pages) = &self.pages {
-            return Sealed::verify(self.mapped(pages, at, len)?, id, at)?.unpack(id, at);
-        }
-        let mut piece = vec![0; to_usize(len)];
-        read_exact(&*self.file, id, &mut piece, at)?;
+        let mut piece = match self.bytes_at(at, len)? {
+            Cow::Borrowed(piece) => return Sealed::verify(piece, id, at)?.unpack(id, at),
+            Cow::Owned(piece) => piece,
+        };
         let sealed = Sealed::verify(&piece, id, at)?;
         if sealed.raw().is_none() {
             return sealed.unpack(id, at);
@@ -477,7 +512,7 @@ impl SegmentReader {
 
     /// The value at `range` of the payload of the piece at `at`, pinned.
     pub(super) fn value(&self, payload: &Payload<'_>, at: u64, range: Range<usize>) -> Value {
-        match (payload, &self.pages) {
+        match (payload, self.pages()) {
             (Payload::Cached(block), _) => {
                 Value::lent(block.clone(), |block| block.get(range).unwrap_or_default())
             }

@@ -72,7 +72,7 @@ impl Audit<'_> {
     fn frame(&mut self) -> Result<()> {
         let (reader, layout) = (self.reader, self.reader.layout);
         let (at, len) = (layout.footer_at(), to_u64(FOOTER_BYTES));
-        let now = reader.file.byte_count().ok();
+        let now = reader.byte_count_now();
         self.demand(now.is_none_or(|now| now == at + len), at, "a file of its former length")?;
         let (now, _) = decode_footer(&reader.bytes_at(at, len)?, at, Some(reader.id()))?;
         self.demand(now == layout, at, "the footer that was read at opening")?;

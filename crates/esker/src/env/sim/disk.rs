@@ -302,6 +302,11 @@ impl Disk {
         self.slot(id).handles -= 1;
     }
 
+    /// How many handles are open in all.
+    pub(super) fn handle_count(&self) -> usize {
+        self.slots.iter().flatten().map(|slot| slot.handles).sum()
+    }
+
     /// The folder at `path`.
     pub(super) fn find_dir(&self, path: &Path) -> io::Result<NodeId> {
         let mut at = ROOT;

@@ -138,13 +138,19 @@ impl File for SimFile {
     }
 
     fn map(&self) -> io::Result<Option<Arc<dyn Map>>> {
-        self.shared.call(Call::Map, |state| {
+        let bytes = self.shared.call(Call::Map, |state| {
             let file = state.disk.file(self.node);
             if !state.mapping || !file.broken.is_empty() {
                 return Ok(None);
             }
-            Ok(Some(Arc::new(SimMap(file.visible.whole())) as Arc<dyn Map>))
-        })
+            let bytes = file.visible.whole();
+            state.disk.opened(self.node);
+            Ok(Some(bytes))
+        })?;
+        Ok(bytes.map(|bytes| {
+            let file = Self { shared: self.shared.clone(), node: self.node, writable: false };
+            Arc::new(SimMap { bytes, _file: file }) as Arc<dyn Map>
+        }))
     }
 
     fn advise_random(&self, _random: bool) {}
@@ -156,13 +162,16 @@ impl Drop for SimFile {
     }
 }
 
-/// A file's bytes at one moment.
+/// A file's bytes at one moment. It keeps a nameless file alive as an open one does.
 #[derive(Debug)]
-struct SimMap(Arc<Vec<u8>>);
+struct SimMap {
+    bytes: Arc<Vec<u8>>,
+    _file: SimFile,
+}
 
 impl Map for SimMap {
     fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 

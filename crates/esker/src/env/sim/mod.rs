@@ -281,6 +281,11 @@ impl Sim {
 
 /// Direct access, beside the file system: not counted, never failing, works in a dead world too.
 impl Sim {
+    /// How many files are open, maps and locks among them.
+    pub fn open_handles(&self) -> usize {
+        self.shared.state.lock().disk.handle_count()
+    }
+
     /// The visible bytes of a file.
     pub fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         let state = self.shared.state.lock();

@@ -211,7 +211,7 @@ fn every_shape_gives_back_what_was_written() {
         assert_eq!(meta.setsum, want);
         for access in BOTH {
             let reader = world.open(&meta, access).unwrap();
-            assert_eq!(reader.pages.is_some(), access == Access::Mapped);
+            assert_eq!(reader.pages().is_some(), access == Access::Mapped);
             assert_eq!(scan(&reader).unwrap(), rows, "{options:?} {access:?}");
             assert_eq!(verify(&reader).unwrap(), want);
             let ranges = reader.range_tombstones().unwrap();
