@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
+mod support;
+
 use esker::env::Env;
 use esker::env::sim::{Calls, Errno, Fault, Sim};
-use esker::{Access, Collection, Db, ErrorKind, Options};
+use esker::{Access, Collection, Compression, Db, ErrorKind, Options, Snapshot};
 use std::sync::Arc;
+use support::Dice;
 
 const ACCESSES: [Access; 2] = [Access::Mapped, Access::Positioned];
 const RUNS: u32 = 60;
@@ -114,4 +117,104 @@ fn threads_may_open_and_close_the_same_files() {
         });
         assert!(db.stats().open_files <= 16);
     }
+}
+
+/// Versions, tombstones and absent keys over memtables, runs and levels, and snapshots on the way.
+struct Written {
+    db: Db,
+    c: Collection,
+    snapshots: Vec<Snapshot>,
+}
+
+/// One key in three has a long prefix, so that blocks and partitions border on each other anywhere.
+fn any_key(dice: &mut Dice) -> Vec<u8> {
+    let number = dice.below(900);
+    match number % 3 {
+        0 => format!("users/archive/of-a-long-name/{number:06}").into_bytes(),
+        1 => number.to_be_bytes()[6..].to_vec(),
+        _ => format!("{number}").into_bytes(),
+    }
+}
+
+fn written(options: &Options, dice: &mut Dice) -> Written {
+    let db = options.open("db").unwrap();
+    let c = db.collection("c").unwrap();
+    let mut snapshots = Vec::new();
+    for _ in 0..3000 {
+        let key = any_key(dice);
+        match dice.below(400) {
+            0..100 => c.remove(key).unwrap(),
+            100..104 => db.flush().unwrap(),
+            104 => db.compact().unwrap(),
+            105..110 => snapshots.push(db.snapshot()),
+            _ => c.insert(key, vec![dice.next() as u8; dice.index(120)]).unwrap(),
+        }
+    }
+    Written { db, c, snapshots }
+}
+
+/// The ways in which segments are read.
+fn ways(world: &Arc<Sim>) -> Vec<Options> {
+    let mut ways = Vec::new();
+    for access in ACCESSES {
+        for compression in [Compression::None, Compression::Lz4] {
+            ways.push(options(world).access(access).compression(compression));
+        }
+    }
+    ways
+}
+
+#[test]
+fn many_keys_at_once_give_what_one_by_one_would() {
+    for seed in 0..3 {
+        for way in 0..4 {
+            let (world, mut dice) = (Sim::new(seed), Dice::new(seed * 100 + way));
+            let Written { db: _db, c, snapshots } = written(&ways(&world)[way as usize], &mut dice);
+            assert_eq!(c.multi_get([[0; 0]; 0]).unwrap(), []);
+            for _ in 0..60 {
+                let count = dice.pick(&[1, 2, 10, 500]);
+                let keys: Vec<_> = (0..count).map(|_| any_key(&mut dice)).collect();
+                let one_by_one: Vec<_> = keys.iter().map(|key| c.get(key).unwrap()).collect();
+                assert_eq!(c.multi_get(&keys).unwrap(), one_by_one);
+                if snapshots.is_empty() {
+                    continue;
+                }
+                let then = c.at(&snapshots[dice.index(snapshots.len())]);
+                let one_by_one: Vec<_> = keys.iter().map(|key| then.get(key).unwrap()).collect();
+                assert_eq!(then.multi_get(&keys).unwrap(), one_by_one);
+            }
+        }
+    }
+}
+
+/// Neighbours read each block once: far fewer reads than one by one.
+#[test]
+fn neighbours_share_what_they_read() {
+    let world = Sim::new(3);
+    let db = options(&world).access(Access::Positioned).memory_budget(1 << 20);
+    let db = db.open("db").unwrap();
+    let c = db.collection("c").unwrap();
+    let keys: Vec<_> = (0..20_000_u32).map(u32::to_be_bytes).collect();
+    keys.iter().for_each(|key| c.insert(key, [7; 100]).unwrap());
+    db.flush().unwrap();
+    db.compact().unwrap();
+    let before = world.count(Calls::READ);
+    let found = c.multi_get(&keys).unwrap();
+    assert!(found.iter().all(|value| value.as_deref() == Some(&[7; 100][..])));
+    let reads = world.count(Calls::READ) - before;
+    let pieces = db.stats().segment_bytes / 4000;
+    assert!(reads < pieces * 3, "{reads} reads of a file of about {pieces} pieces");
+}
+
+#[test]
+fn one_error_is_the_answer_to_all_keys() {
+    let world = Sim::new(7);
+    let db = options(&world).access(Access::Positioned).open("db").unwrap();
+    let c = fill(&db);
+    world.fail_from(world.count(Calls::READ) + 1, Fault::refuse(Errno::Io, Calls::READ));
+    assert_eq!(c.multi_get((0..RUNS).map(key)).unwrap_err().kind(), ErrorKind::Io);
+    world.heal();
+    assert!(c.multi_get((0..RUNS).map(key)).unwrap().iter().all(Option::is_some));
+    db.close().unwrap();
+    assert_eq!(c.multi_get(["a"]).unwrap_err().kind(), ErrorKind::InvalidArgument);
 }

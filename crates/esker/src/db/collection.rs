@@ -4,10 +4,11 @@ use super::handle::Handle;
 use super::range::{Range, bounds_of, bounds_of_prefix};
 use crate::base::batch::Op;
 use crate::base::error::Result;
-use crate::base::id::CollectionId;
+use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, Lookup, check_key, check_value};
 use crate::base::value::{Key, Value};
 use crate::commit::Durability;
+use crate::tree::view::View as TreeView;
 use crate::txn::snapshot::Pin;
 use std::ops::RangeBounds;
 use std::sync::Arc;
@@ -78,6 +79,21 @@ impl Collection {
         view.get(&lookup, core.visible())
     }
 
+    /// The values of many keys at one moment, in the order of `keys`.
+    ///
+    /// Cost: a sort of the keys, then as that many gets, but neighbours share the parts of the index
+    /// and the blocks they need: the closer the keys, the cheaper. Errors as of
+    /// [`Collection::get`]; one error is the answer to all.
+    pub fn multi_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Value>>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let view = core.views.load_full();
+        get_all(&view, self.id, keys, core.visible())
+    }
+
     /// Whether a key is present. Errors as of [`Collection::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         Ok(self.get(key)?.is_some())
@@ -124,6 +140,24 @@ impl std::fmt::Debug for Collection {
     }
 }
 
+/// The values of `keys` in their order, which need not be that of the tree.
+fn get_all<K: AsRef<[u8]>>(
+    view: &TreeView,
+    id: CollectionId,
+    keys: impl IntoIterator<Item = K>,
+    at: SeqNo,
+) -> Result<Vec<Option<Value>>> {
+    let lookups = keys.into_iter().map(|key| Lookup::new(id, key.as_ref()));
+    let mut lookups: Vec<(usize, Lookup)> = lookups.enumerate().collect();
+    lookups.sort_by(|(_, a), (_, b)| a.full().cmp(b.full()));
+    let (places, lookups): (Vec<usize>, Vec<Lookup>) = lookups.into_iter().unzip();
+    let mut answers = vec![None; places.len()];
+    for (place, value) in places.into_iter().zip(view.get_all(&lookups, at)?) {
+        answers[place] = value;
+    }
+    Ok(answers)
+}
+
 /// One moment of the whole database, over all collections. Pins the versions it sees until the
 /// last clone, view and iterator of it is dropped.
 #[derive(Clone, Debug)]
@@ -145,6 +179,17 @@ impl View {
         let core = &self.handle.core;
         core.check_open()?;
         core.views.load().get(&Lookup::new(self.id, key.as_ref()), self.pin.seq())
+    }
+
+    /// The values of many keys at that moment, in the order of `keys`. Cost and errors as of
+    /// [`Collection::multi_get`].
+    pub fn multi_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Value>>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        get_all(&core.views.load_full(), self.id, keys, self.pin.seq())
     }
 
     /// Whether a key was present.

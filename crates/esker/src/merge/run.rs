@@ -8,8 +8,8 @@ use crate::base::error::Result;
 use crate::base::id::SeqNo;
 use crate::base::key::{Entry, Kind, Lookup};
 use crate::base::value::Value;
-use crate::segment::SegmentCursor;
 use crate::segment::handle::Segment;
+use crate::segment::{Held, SegmentCursor};
 use std::sync::Arc;
 
 /// The segments of one run, ascending and disjoint.
@@ -35,6 +35,35 @@ pub fn get_in_run(
         Some(segment) => segment.read(|reader| reader.get(key, at)),
         None => Ok(None),
     }
+}
+
+/// As [`get_in_run`] of several keys, which ascend; `found` is told what there is of each.
+///
+/// Cost: a filter probe a key; neighbours share index partitions and blocks. Errors: `Corruption`,
+/// `Io`, those of `found`; what was told before stands.
+pub fn get_all_in_run<'k>(
+    run: &[Arc<Segment>],
+    keys: impl Iterator<Item = &'k Lookup>,
+    at: SeqNo,
+    mut found: impl FnMut(usize, (SeqNo, Kind, Value)) -> Result<()>,
+) -> Result<()> {
+    let mut keys = keys.enumerate().peekable();
+    while let Some((_, key)) = keys.peek() {
+        let Some(segment) = segment_for(run, key.full()) else {
+            keys.next();
+            continue;
+        };
+        segment.read(|reader| {
+            let mut held = Held::default();
+            while let Some((place, key)) = keys.next_if(|(_, key)| segment.covers(key.full())) {
+                if let Some(version) = reader.get_beside(key, at, &mut held)? {
+                    found(place, version)?;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Whether blocks whose checksum was right once are believed.

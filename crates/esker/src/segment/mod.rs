@@ -20,6 +20,7 @@ mod filter;
 mod format;
 pub mod handle;
 mod index;
+mod point;
 mod properties;
 mod reader;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod writer;
 
 pub use cursor::SegmentCursor;
 pub use format::Compression;
+pub use point::Held;
 pub use properties::SegmentMeta;
 pub use reader::{Description, RangeTombstone, SegmentReader};
 pub use writer::{SegmentWriter, WriterOptions};

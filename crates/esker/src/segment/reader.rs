@@ -1,4 +1,4 @@
-//! Reads a segment: point reads, and the pieces that cursors walk.
+//! An open segment: the pieces that point reads and cursors ask for.
 //!
 //! ```text
 //! mapped       piece ─▶ slice of the map; checksum at first touch, one bit remembers
@@ -13,7 +13,6 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
-use super::block::{self, Found};
 use super::cursor::SegmentCursor;
 use super::filter::Place;
 use super::format::{
@@ -25,7 +24,7 @@ use super::properties::{Properties, Refusal, SegmentMeta};
 use crate::base::coding::Decoder;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
-use crate::base::key::{Kind, Lookup, unpack_tag};
+use crate::base::key::{Kind, unpack_tag};
 use crate::base::value::Value;
 use crate::cache::{Block, BlockCache};
 use crate::env::names::{FileKind, FileName};
@@ -283,66 +282,6 @@ impl SegmentReader {
             range_bytes: layout.ranges,
             property_bytes: layout.properties + to_u64(FOOTER_BYTES),
         }
-    }
-
-    /// The newest version of `key` at or below `at`, if this segment has one: its number, what it
-    /// does, and its value, pinned where it lies.
-    ///
-    /// Deletes of ranges are not applied here; an entry that is one is returned as such. Cost: a
-    /// line of the filter, then a search in two index pieces and a block.
-    ///
-    /// Errors: `Io`, `Corruption`; neither means that the key is absent.
-    pub fn get(self: &Arc<Self>, key: &Lookup, at: SeqNo) -> Result<Option<(SeqNo, Kind, Value)>> {
-        if !self.may_contain(key.hash())? {
-            return Ok(None);
-        }
-        let full = key.full();
-        let top = self.top(Trust::Remembered)?;
-        let top = self.index(&top, self.layout.top_at())?;
-        let in_top = |damage: Damage| damage.of(self.id(), self.layout.top_at());
-        for slot in top.find(full).map_err(in_top)?..top.count() {
-            let child = top.child(slot).map_err(in_top)?;
-            let partition = self.partition(child, Trust::Remembered)?;
-            let partition = self.index(&partition, child.at)?;
-            let in_partition = |damage: Damage| damage.of(self.id(), child.at);
-            for slot in partition.find(full).map_err(in_partition)?..partition.count() {
-                let child = partition.child(slot).map_err(in_partition)?;
-                let payload = self.data_block(child, Trust::Remembered)?;
-                match block::search(payload.bytes(), full, at) {
-                    Err(damage) => return Err(damage.of(self.id(), child.at)),
-                    Ok(Found::Absent) => return Ok(None),
-                    Ok(Found::Here(seq, kind, range)) => {
-                        return Ok(Some((seq, kind, self.value(&payload, child.at, range))));
-                    }
-                    // Older versions of the key may fill the next block.
-                    Ok(Found::Beyond) => {
-                        if !partition.separator_is(slot, full).map_err(in_partition)? {
-                            return Ok(None);
-                        }
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether a key with this hash may be here; always true without a filter.
-    ///
-    /// Errors: `Io`, `Corruption`; neither means that the key is absent (F-40).
-    #[inline]
-    pub fn may_contain(&self, hash: u64) -> Result<bool> {
-        let shape = &self.properties.filter;
-        if shape.lines == 0 {
-            return Ok(true);
-        }
-        let place = shape.place(hash);
-        let piece = self.filter_piece(place, Trust::Remembered)?;
-        let line = piece.bytes().get(place.line_at..).and_then(|rest| rest.first_chunk());
-        let line = line.ok_or_else(|| {
-            let at = self.layout.filter_at.saturating_add(place.piece_at);
-            Damage::new(place.line_at, "a line of the filter").of(self.id(), at)
-        })?;
-        Ok(shape.may_contain(line, hash))
     }
 
     /// Walks the entries. Verifies what it reads as a point read does, and may use the cache.

@@ -11,7 +11,7 @@ use crate::base::id::SeqNo;
 use crate::base::key::{Kind, Lookup};
 use crate::base::value::Value;
 use crate::memtable::Memtable;
-use crate::merge::run::get_in_run;
+use crate::merge::run::{get_all_in_run, get_in_run};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -38,6 +38,34 @@ impl View {
             }
         }
         self.get_in_runs(key, at)
+    }
+
+    /// The values of `keys`, which ascend: what [`View::get`] gives for each, in one pass a source.
+    ///
+    /// Cost: as that many gets, but neighbours share index partitions and blocks. Errors as of
+    /// [`View::get`]; there is no answer then, not even to the other keys.
+    pub fn get_all(&self, keys: &[Lookup], at: SeqNo) -> Result<Vec<Option<Value>>> {
+        let mut answers: Vec<Option<Value>> = keys.iter().map(|_| None).collect();
+        // The keys of which nothing is known yet.
+        let mut open: Vec<usize> = Vec::with_capacity(keys.len());
+        for (place, key) in keys.iter().enumerate() {
+            match self.memtables.iter().find_map(|memtable| memtable.get_value(key, at)) {
+                Some((_, kind, value)) => answers[place] = answer(kind, value)?,
+                None => open.push(place),
+            }
+        }
+        for run in &self.version.runs {
+            let mut known = vec![false; open.len()];
+            let wanted = open.iter().map(|&place| &keys[place]);
+            get_all_in_run(&run.segments, wanted, at, |index, (_, kind, value)| {
+                known[index] = true;
+                answers[open[index]] = answer(kind, value)?;
+                Ok(())
+            })?;
+            let mut known = known.into_iter();
+            open.retain(|_| !known.next().unwrap_or_default());
+        }
+        Ok(answers)
     }
 
     fn get_in_runs(&self, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
