@@ -218,3 +218,27 @@ fn one_error_is_the_answer_to_all_keys() {
     db.close().unwrap();
     assert_eq!(c.multi_get(["a"]).unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
+
+#[test]
+fn what_filters_let_pass_is_counted() {
+    for access in ACCESSES {
+        let world = Sim::new(7);
+        let db = options(&world).access(access).open("db").unwrap();
+        let c = fill(&db);
+        let before = db.stats();
+        assert_eq!((before.filter_probes, before.filter_passes, before.filter_false), (0, 0, 0));
+        for run in 0..RUNS {
+            c.get(key(run)).unwrap().unwrap();
+        }
+        let present = db.stats();
+        let runs = u64::from(RUNS);
+        assert_eq!(present.filter_probes, runs * (runs + 1) / 2, "newest first, up to the key");
+        assert_eq!(present.filter_passes - present.filter_false, runs);
+        c.multi_get((0..1000_u32).map(|i| format!("m{i}"))).unwrap();
+        let absent = db.stats();
+        assert_eq!(absent.filter_probes, present.filter_probes + 1000 * runs);
+        let passes = absent.filter_passes - present.filter_passes;
+        assert_eq!(passes, absent.filter_false - present.filter_false);
+        assert!(passes < 20 * runs, "{passes} of {}", 1000 * runs);
+    }
+}

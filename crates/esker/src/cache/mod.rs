@@ -9,13 +9,13 @@
 //! Admission and eviction (S3-FIFO like) are the `quick_cache` crate's.
 
 use crate::base::id::FileId;
+use crate::env::tally::Tally;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that were read from one place of a file.
 pub struct Block(Box<[u8]>);
@@ -92,9 +92,12 @@ type Blocks = Cache<
 /// A cache of blocks that every open file shares.
 pub struct BlockCache {
     blocks: Option<Blocks>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    asked: Tally<2>,
 }
+
+/// What [`BlockCache::get`] counts.
+const HIT: usize = 0;
+const MISS: usize = 1;
 
 impl BlockCache {
     /// A cache that holds at most about `capacity_bytes`, overhead included.
@@ -109,15 +112,14 @@ impl BlockCache {
             let hasher = BuildHasherDefault::default();
             Blocks::with_options(options, ByBytes, hasher, DefaultLifecycle::default())
         });
-        Self { blocks, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        Self { blocks, asked: Tally::default() }
     }
 
     /// The bytes of `file` at `at`, if they are still here.
     #[inline]
     pub fn get(&self, file: FileId, at: u64) -> Option<Arc<Block>> {
         let found = self.blocks.as_ref().and_then(|blocks| blocks.get(&(file, at)));
-        let counter = if found.is_some() { &self.hits } else { &self.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.asked.count(if found.is_some() { HIT } else { MISS });
         found
     }
 
@@ -142,12 +144,12 @@ impl BlockCache {
 
     /// How many times [`BlockCache::get`] found what it was asked for.
     pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+        self.asked.sum(HIT)
     }
 
     /// How many times it did not.
     pub fn misses(&self) -> u64 {
-        self.misses.load(Ordering::Relaxed)
+        self.asked.sum(MISS)
     }
 }
 

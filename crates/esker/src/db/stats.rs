@@ -61,6 +61,12 @@ pub struct Stats {
     pub cache_hits: u64,
     /// Blocks not found there.
     pub cache_misses: u64,
+    /// How often gets have asked the filter of a segment since the open.
+    pub filter_probes: u64,
+    /// How often the filter let them pass: the key may be there.
+    pub filter_passes: u64,
+    /// How often the segment then had nothing for them: a read in vain.
+    pub filter_false: u64,
     /// Memtables flushed since the open.
     pub flushes: u64,
     /// Compactions since the open.
@@ -80,6 +86,7 @@ impl Stats {
         core.check_open()?;
         let view = core.views.load_full();
         let metas = || view.version.segments().map(|segment| segment.meta());
+        let filters = core.shelf.readers.filter_figures();
         let mut stats = Self {
             sequence: core.visible().0,
             durable: core.visible().0,
@@ -96,6 +103,9 @@ impl Stats {
             cache_bytes: core.shelf.cache.used_bytes(),
             cache_hits: core.shelf.cache.hits(),
             cache_misses: core.shelf.cache.misses(),
+            filter_probes: filters.probes,
+            filter_passes: filters.passes,
+            filter_false: filters.false_passes,
             flushes: core.counters.flushes.get(),
             compactions: core.counters.compactions.get(),
             bytes_rewritten: core.counters.bytes_rewritten.get(),
@@ -128,6 +138,9 @@ impl Stats {
             ("cache_bytes", self.cache_bytes),
             ("cache_hits", self.cache_hits),
             ("cache_misses", self.cache_misses),
+            ("filter_probes", self.filter_probes),
+            ("filter_passes", self.filter_passes),
+            ("filter_false", self.filter_false),
             ("flushes", self.flushes),
             ("compactions", self.compactions),
             ("bytes_rewritten", self.bytes_rewritten),

@@ -16,6 +16,7 @@ pub mod mapped;
 pub mod names;
 pub mod real;
 pub mod sim;
+pub mod tally;
 
 use parking_lot::{Condvar, Mutex};
 use std::fmt::Debug;

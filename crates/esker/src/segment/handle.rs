@@ -19,6 +19,7 @@ use crate::base::error::Result;
 use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
 use crate::cache::BlockCache;
+use crate::env::tally::Tally;
 use crate::env::{Access, Env};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -49,8 +50,37 @@ pub struct Shelf {
 #[derive(Debug)]
 pub struct Readers {
     most: usize,
-    alive: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     table: Mutex<Table>,
+}
+
+/// What readers count together.
+#[derive(Debug, Default)]
+struct Figures {
+    alive: AtomicU64,
+    asked: Tally<3>,
+}
+
+/// What the filter said to a point read, and whether that was so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The key is not there.
+    Refused,
+    /// The key may be there, and was.
+    Found,
+    /// The key may be there, and no version that the reader may see was.
+    InVain,
+}
+
+/// How often point reads have asked filters since the open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilterFigures {
+    /// In all.
+    pub probes: u64,
+    /// How often the answer was that the key may be there.
+    pub passes: u64,
+    /// How often it then was not.
+    pub false_passes: u64,
 }
 
 /// One place for each reader, and the hand of the clock that goes round them. The segment of a place
@@ -64,30 +94,48 @@ struct Table {
 /// What was taken out of the table, to be dropped outside its lock.
 type Closed = Vec<(Arc<Segment>, Option<Arc<SegmentReader>>)>;
 
-/// Counts an open reader for as long as it lives.
+/// Counts an open reader for as long as it lives, and what it does.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<AtomicU64>);
+pub(super) struct Seat(Arc<Figures>);
+
+impl Seat {
+    #[inline]
+    pub(super) fn count(&self, asked: Asked) {
+        self.0.asked.count(match asked {
+            Asked::Refused => 0,
+            Asked::Found => 1,
+            Asked::InVain => 2,
+        });
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.alive.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Readers {
     /// Room for `most` readers, at least one.
     pub fn at_most(most: usize) -> Self {
-        Self { most: most.max(1), alive: Arc::default(), table: Mutex::default() }
+        Self { most: most.max(1), figures: Arc::default(), table: Mutex::default() }
     }
 
     /// How many readers are open now, those included that are open only until their user is done.
     pub fn open_count(&self) -> u64 {
-        self.alive.load(Ordering::Relaxed)
+        self.figures.alive.load(Ordering::Relaxed)
+    }
+
+    /// How point reads fared with filters.
+    pub fn filter_figures(&self) -> FilterFigures {
+        let [refused, found, false_passes] = [0, 1, 2].map(|which| self.figures.asked.sum(which));
+        let passes = found + false_passes;
+        FilterFigures { probes: refused + passes, passes, false_passes }
     }
 
     fn seat(&self) -> Seat {
-        self.alive.fetch_add(1, Ordering::Relaxed);
-        Seat(self.alive.clone())
+        self.figures.alive.fetch_add(1, Ordering::Relaxed);
+        Seat(self.figures.clone())
     }
 
     /// Closes cold readers until one more finds a place.

@@ -29,6 +29,7 @@ mod verify;
 mod writer;
 
 pub use cursor::SegmentCursor;
+pub use filter::filter_bits;
 pub use format::Compression;
 pub use point::Held;
 pub use properties::SegmentMeta;

@@ -13,6 +13,7 @@
 
 use super::block::{self, Found};
 use super::format::Damage;
+use super::handle::Asked;
 use super::reader::{Payload, SegmentReader, Trust};
 use crate::base::error::Result;
 use crate::base::id::SeqNo;
@@ -66,9 +67,25 @@ impl SegmentReader {
         at: SeqNo,
         held: &mut Held<'a>,
     ) -> Result<Option<(SeqNo, Kind, Value)>> {
+        if self.properties.filter.lines == 0 {
+            return self.find(key, at, held);
+        }
         if !self.may_contain(key.hash())? {
+            self.count(Asked::Refused);
             return Ok(None);
         }
+        let found = self.find(key, at, held)?;
+        self.count(if found.is_some() { Asked::Found } else { Asked::InVain });
+        Ok(found)
+    }
+
+    #[inline]
+    fn find<'a>(
+        &'a self,
+        key: &Lookup,
+        at: SeqNo,
+        held: &mut Held<'a>,
+    ) -> Result<Option<(SeqNo, Kind, Value)>> {
         let full = key.full();
         let top_at = self.layout.top_at();
         let top = hold(&mut held.top, top_at, || self.top(Trust::Remembered))?;

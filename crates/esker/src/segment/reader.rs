@@ -18,7 +18,7 @@ use super::filter::Place;
 use super::format::{
     Damage, FOOTER_BYTES, Layout, Sealed, TRAILER_BYTES, damaged, decode_footer, to_u64, to_usize,
 };
-use super::handle::Seat;
+use super::handle::{Asked, Seat};
 use super::index::{Child, Index};
 use super::properties::{Properties, Refusal, SegmentMeta};
 use crate::base::coding::Decoder;
@@ -63,7 +63,7 @@ pub struct SegmentReader {
     pub(super) layout: Layout,
     pub(super) properties: Properties,
     meta: SegmentMeta,
-    _seat: Option<Seat>,
+    seat: Option<Seat>,
 }
 
 /// The payload of a piece, verified.
@@ -227,12 +227,12 @@ impl SegmentReader {
         let meta = properties.meta(id, bytes);
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let cache = cache.clone();
-        Ok(Self { source, cache, verified, layout, properties, meta, _seat: None })
+        Ok(Self { source, cache, verified, layout, properties, meta, seat: None })
     }
 
     /// The same, counted by `seat`.
     pub(super) fn seated(self, seat: Seat) -> Self {
-        Self { _seat: Some(seat), ..self }
+        Self { seat: Some(seat), ..self }
     }
 
     /// What the manifest keeps of it.
@@ -242,6 +242,14 @@ impl SegmentReader {
 
     pub(super) fn id(&self) -> FileId {
         self.meta.id
+    }
+
+    /// Counts what the filter said to a point read.
+    #[inline]
+    pub(super) fn count(&self, asked: Asked) {
+        if let Some(seat) = &self.seat {
+            seat.count(asked);
+        }
     }
 
     /// The map, if there is one.
