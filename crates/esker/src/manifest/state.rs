@@ -1,12 +1,14 @@
 //! What is live: runs of segments, newest first, and the figures of the chain.
 //!
 //! ```text
-//!  runs[0]   numbers 900…999   seg-31                        a run is newer than the next one:
-//!  runs[1]   numbers 500…899   seg-27 │ seg-28               its numbers are all higher
-//!  runs[2]   numbers   1…499   seg-14 │ seg-15 │ seg-20      within a run: keys ascend, disjoint
+//!  runs[0]   level 0  run 31   seg-31                        a run is newer than the next one:
+//!  runs[1]   level 0  run 27   seg-27 │ seg-28               by level, then by number, downwards
+//!  runs[2]   level 5  run 20   seg-14 │ seg-15 │ seg-20      within a run: keys ascend, disjoint
 //! ```
 //!
-//! 1. Numbers of runs are disjoint, and levels do not fall from a run to an older one (law 3).
+//! 1. For any key, what a newer run holds is newer (law 3). Each edit is held against that: data
+//!    that moves down passes no segment that may hold its keys and stays; new data comes in above
+//!    every segment that may. On level 0 the numbers of runs are disjoint besides.
 //! 2. Segments of a run are disjoint in keys, borders included: no key lies in two of them.
 //! 3. `present` is the sum of the live segments. `present + dropped` is the sum of every operation
 //!    ever flushed: a flush adds its input, a compaction changes nothing (law 6).
@@ -28,10 +30,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
+/// Where a run stands in the order of age: the lower, the newer.
+pub type Age = (u32, Reverse<u64>);
+
 /// Segments of one age.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Its name. Says nothing about its age.
+    /// Its name. On one level a higher number is newer.
     pub number: u64,
     /// Depth; 0 is youngest.
     pub level: u32,
@@ -40,6 +45,17 @@ pub struct Run {
 }
 
 impl Run {
+    /// Its place in the order of age.
+    pub fn age(&self) -> Age {
+        (self.level, Reverse(self.number))
+    }
+
+    /// Whether one of its segments may hold a key from `smallest` to `largest`, both included.
+    fn may_hold(&self, smallest: &[u8], largest: &[u8]) -> Option<&SegmentMeta> {
+        let at = self.segments.partition_point(|meta| *meta.largest < *smallest);
+        self.segments.get(at).filter(|meta| *meta.smallest <= *largest)
+    }
+
     /// The lowest and the highest sequence number in it. Cost: one look at each segment.
     pub fn seqs(&self) -> (SeqNo, SeqNo) {
         let min = self.segments.iter().map(|meta| meta.seq_min).min().unwrap_or_default();
@@ -90,12 +106,14 @@ impl State {
     pub fn apply(&mut self, edit: &Edit) -> Result<()> {
         let mut next = self.clone();
         let removed = next.take_out(&edit.remove)?;
-        check_balance(self, edit, removed.iter().map(|meta| meta.setsum).sum_up())?;
+        check_balance(self, edit, removed.iter().map(|(_, meta)| meta.setsum).sum_up())?;
+        next.check_descent(&removed, &edit.add)?;
+        next.check_arrival(self.flushed, edit)?;
         next.raise(edit)?;
         next.put_in(&edit.add)?;
         for Placed { meta, .. } in &edit.add {
-            let before = removed.iter().find(|before| before.id == meta.id);
-            if before.is_some_and(|before| before != meta) {
+            let before = removed.iter().find(|(_, before)| before.id == meta.id);
+            if before.is_some_and(|(_, before)| before != meta) {
                 return Err(refused("moved", name(meta.id), "the segment unchanged", "another"));
             }
         }
@@ -144,15 +162,17 @@ impl State {
         (edit, Whole { total, logs: self.logs.clone(), clean })
     }
 
-    /// Removes segments and returns them.
-    fn take_out(&mut self, remove: &[FileId]) -> Result<Vec<SegmentMeta>> {
+    /// Removes segments and returns them with the age of their runs.
+    fn take_out(&mut self, remove: &[FileId]) -> Result<Vec<(Age, SegmentMeta)>> {
         let wanted: HashSet<_> = remove.iter().copied().collect();
         let mut removed = Vec::with_capacity(remove.len());
         if !wanted.is_empty() {
             for run in &mut self.runs {
                 if run.segments.iter().any(|meta| wanted.contains(&meta.id)) {
+                    let age = run.age();
                     let gone = |meta: &mut SegmentMeta| wanted.contains(&meta.id);
-                    removed.extend(Arc::make_mut(run).segments.extract_if(.., gone));
+                    let taken = Arc::make_mut(run).segments.extract_if(.., gone);
+                    removed.extend(taken.map(|meta| (age, meta)));
                 }
             }
             self.runs.retain(|run| !run.segments.is_empty());
@@ -161,8 +181,55 @@ impl State {
             let found = removed.len();
             return Err(refused("remove", "live segments", remove.len(), found));
         }
-        removed.iter().for_each(|meta| self.present -= meta.setsum);
+        removed.iter().for_each(|(_, meta)| self.present -= meta.setsum);
         Ok(removed)
+    }
+
+    /// Law 3 for what is rewritten or moved: `self` holds what stays. Between the run that a
+    /// segment leaves and the run that takes its entries, that one included, nothing stays that may
+    /// hold a key of its own.
+    fn check_descent(&self, removed: &[(Age, SegmentMeta)], add: &[Placed]) -> Result<()> {
+        let target = add.first().map(|placed| (placed.level, Reverse(placed.run)));
+        let Some(target) = target.filter(|_| !removed.is_empty()) else { return Ok(()) };
+        if let Some(odd) = add.iter().find(|p| (p.level, Reverse(p.run)) != target) {
+            let (want, found) = (format!("run {}", target.1.0), format!("run {}", odd.run));
+            return Err(refused("age", name(odd.meta.id), want, found));
+        }
+        for (age, meta) in removed {
+            let between = target.min(*age)..=target.max(*age);
+            let passed = self.runs.iter().filter(|run| between.contains(&run.age()));
+            let passed = passed.filter(|run| run.age() != *age || *age == target);
+            for run in passed {
+                if let Some(held) = run.may_hold(&meta.smallest, &meta.largest) {
+                    let found = format!("{}, which stays", name(held.id));
+                    return Err(refused("age", name(meta.id), "nothing on its way", found));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 3 for what comes in from outside the tree: its numbers are above all that was flushed,
+    /// and nothing above it may hold a key of its.
+    fn check_arrival(&self, flushed: SeqNo, edit: &Edit) -> Result<()> {
+        let reason = edit.balance.map(|balance| balance.reason);
+        if !matches!(reason, Some(Reason::Flush | Reason::Ingest)) {
+            return Ok(());
+        }
+        for Placed { level, run, meta } in &edit.add {
+            if meta.seq_min <= flushed {
+                let found = format!("{}..{}", meta.seq_min, meta.seq_max);
+                return Err(refused("age", name(meta.id), format!("above {flushed}"), found));
+            }
+            let above = self.runs.iter().filter(|above| above.age() < (*level, Reverse(*run)));
+            for run in above {
+                if let Some(held) = run.may_hold(&meta.smallest, &meta.largest) {
+                    let found = name(held.id);
+                    return Err(refused("age", name(meta.id), "no such key above it", found));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sets the numbers that only rise, and what is said of logs.
@@ -237,19 +304,16 @@ impl State {
         }
     }
 
-    /// Sorts runs by age and checks invariant 1.
+    /// Sorts runs by age and checks what invariant 1 says of level 0.
     fn order_runs(&mut self) -> Result<()> {
-        self.runs.sort_by_cached_key(|run| Reverse(run.seqs().1));
-        for (newer, older) in self.runs.iter().zip(self.runs.iter().skip(1)) {
+        self.runs.sort_by_key(|run| run.age());
+        let young = || self.runs.iter().take_while(|run| run.level == 0);
+        for (newer, older) in young().zip(young().skip(1)) {
             let numbers = (newer.seqs().0, older.seqs().1);
-            let what = format!("runs {} and {}", newer.number, older.number);
             if numbers.0 <= numbers.1 {
+                let what = format!("runs {} and {}", newer.number, older.number);
                 let found = format!("{} in the newer, {} in the older", numbers.0, numbers.1);
                 return Err(refused("age", what, "disjoint numbers", found));
-            }
-            if newer.level > older.level {
-                let found = format!("{} over {}", newer.level, older.level);
-                return Err(refused("age", what, "levels that rise with age", found));
             }
         }
         Ok(())

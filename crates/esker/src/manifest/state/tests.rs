@@ -144,17 +144,61 @@ fn an_edit_that_does_not_balance_is_refused() {
 
 /// Law 3.
 #[test]
-fn runs_stay_disjoint_in_numbers_and_levels_rise_with_age() {
+fn what_comes_in_is_newer_than_all_and_lies_above_all_that_may_hold_its_keys() {
     let state = three_runs();
     let overlapping = flush(vec![placed(0, 4, meta(8, ("p", "q"), (30, 31)))], 0);
-    refuses(&state, &overlapping, "disjoint numbers");
-    // Runs 7 and 3+4 are not adjacent: 5 lies between.
-    let skipping = compaction(&state, &[3, 4, 7], vec![placed(1, 4, meta(8, ("a", "z"), (1, 30)))]);
-    refuses(&state, &skipping, "disjoint numbers");
-    let deep = flush(vec![placed(1, 4, meta(8, ("p", "q"), (31, 40)))], 0);
-    refuses(&state, &deep, "levels that rise");
-    let mixed = flush(vec![placed(0, 1, meta(8, ("zz", "zz"), (31, 40)))], 0);
-    refuses(&state, &mixed, "level of run 1");
+    refuses(&state, &overlapping, "want above 30");
+    let deep = flush(vec![placed(2, 4, meta(8, ("p", "q"), (31, 40)))], 0);
+    refuses(&state, &deep, "no such key above it");
+    let older = flush(vec![placed(0, 1, meta(8, ("p", "q"), (31, 40)))], 0);
+    refuses(&state, &older, "no such key above it");
+    let mixed = flush(vec![placed(0, 9, meta(8, ("zz", "zz"), (31, 40)))], 0);
+    let mut free = state.clone();
+    free.apply(&mixed).unwrap();
+    // Keys that nothing above holds may go as deep as they like: sorted data that is ingested.
+    let mut free = state;
+    free.apply(&flush(vec![placed(6, 9, meta(8, ("zz", "zz"), (31, 40)))], 0)).unwrap();
+}
+
+/// Law 3.
+#[test]
+fn what_moves_down_passes_nothing_that_may_hold_its_keys() {
+    let mut state = three_runs();
+    state.apply(&flush(vec![placed(0, 4, meta(8, ("b", "d"), (31, 40)))], 0)).unwrap();
+    // Run 2 with its keys c to x lies between runs 4 and 1.
+    let output = vec![placed(1, 1, meta(9, ("a", "l"), (1, 40)))];
+    refuses(&state, &compaction(&state, &[3, 7, 8], output), "seg-000008");
+    let apart = compaction(&state, &[7], vec![placed(1, 6, meta(7, ("a", "b"), (21, 30)))]);
+    let mut moved = state.clone();
+    moved.apply(&apart).unwrap();
+    // Into a run that keeps a segment with such keys.
+    let below = compaction(&state, &[5], vec![placed(1, 1, meta(9, ("m", "n"), (11, 20)))]);
+    refuses(&state, &below, "which stays");
+    let up = compaction(&state, &[3], vec![placed(0, 9, meta(9, ("a", "l"), (1, 9)))]);
+    refuses(&state, &up, "which stays");
+    let split = vec![
+        placed(1, 6, meta(9, ("a", "b"), (1, 9))),
+        placed(1, 5, meta(10, ("c", "d"), (1, 9))),
+    ];
+    refuses(&state, &compaction(&state, &[3], split), "run 6");
+}
+
+/// Law 3: the numbers of one level's runs say their age, and level 0 is checked besides.
+#[test]
+fn runs_of_level_0_are_disjoint_in_numbers_and_levels_of_a_run_agree() {
+    let state = three_runs();
+    let odd = placed(1, 3, meta(5, ("c", "x"), (11, 20)));
+    refuses(&state, &compaction(&state, &[5], vec![odd]), "level of run 3");
+    let (mut edit, whole) = state.as_edit();
+    for placed in &mut edit.add {
+        if placed.run == 3 {
+            placed.run = 1;
+            placed.level = 0;
+        } else if placed.run == 1 {
+            placed.run = 9;
+        }
+    }
+    assert!(State::restore(&edit, &whole).unwrap_err().message().contains("disjoint numbers"));
 }
 
 #[test]
