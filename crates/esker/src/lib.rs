@@ -57,7 +57,7 @@ pub use base::error::{Error, ErrorKind, Result};
 pub use base::value::{Key, Value};
 pub use commit::Durability;
 pub use db::collection::{Collection, Snapshot, View};
-pub use db::options::Options;
+pub use db::options::{Compaction, Options};
 pub use db::range::Range;
 pub use db::report::{Checksum, Damage, RecoveryReport, TornTail, VerifyReport};
 pub use db::stats::Stats;

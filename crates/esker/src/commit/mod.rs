@@ -108,6 +108,8 @@ struct Front {
     /// The first number not yet given out.
     next: SeqNo,
     tickets: u64,
+    /// Bytes of the logs of sealed generations.
+    sealed_log_bytes: u64,
     prepared: Option<Generation>,
     /// Whether the host was told that the next generation will be needed.
     asked: bool,
@@ -151,6 +153,7 @@ impl Committer {
             previous: start.previous,
             next: start.next,
             tickets: 0,
+            sealed_log_bytes: 0,
             prepared: None,
             asked: false,
             closed: false,
@@ -188,6 +191,12 @@ impl Committer {
     /// How many syncs commits have shared.
     pub fn syncs(&self) -> u64 {
         self.group.syncs()
+    }
+
+    /// Bytes that were written to logs.
+    pub fn bytes_logged(&self) -> u64 {
+        let front = self.front.lock();
+        front.sealed_log_bytes + front.tail.position()
     }
 
     /// How often a writer waited for room.
@@ -355,6 +364,7 @@ impl Committer {
         self.views.rotate(next.memtable.clone());
         let last = SeqNo(front.next.0 - 1);
         let length = front.tail.position();
+        front.sealed_log_bytes += length;
         let sealed = Sealed::new(&front.generation, last, length, next.log_id);
         if length > 0 {
             front.previous = Some(Previous { log: front.generation.log_id, length, last });

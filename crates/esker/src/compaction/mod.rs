@@ -1,7 +1,9 @@
-//! Which runs to merge, and merging them.
+//! Which files to rewrite, and rewriting them.
 //!
-//! [`policy`] is a pure function from the sizes of the runs to a choice; [`job`] carries it out.
-//! Neither knows a version, a manifest or a snapshot: both are handed values.
+//! [`policy`] is a pure function from the shape of the tree to a step; [`job`] carries it out;
+//! [`simulate`] runs the policy on a model and says what it costs. None of them knows a version, a
+//! manifest or a snapshot: they are handed values. `README.md` beside them shows the figures.
 
 pub mod job;
 pub mod policy;
+pub mod simulate;

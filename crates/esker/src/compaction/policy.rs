@@ -1,108 +1,511 @@
-//! Which runs to merge next: a pure function of their sizes.
+//! What to rewrite next: a pure function from the shape of the tree to one step.
 //!
-//! Tiers of runs that grow by a factor: a window of adjacent runs is merged when it has at least
-//! [`Policy::fan_in`] runs, and each run in it is at most [`Policy::ratio`] times as large as all
-//! newer ones of the window together. So a byte is rewritten about `log(size)` times, and at most
-//! [`Policy::runs_max`] runs stay.
+//! ```text
+//!  level 0     flushed runs, each over all keys        ▭▭▭▭▭▭▭  ┐ many runs a level:
+//!  level 5     merged runs, cut at the borders below   ▭│▭│▭│▭  ┘ tiers
+//!  level 6     one run, the deepest and the largest    ▭│▭│▭│▭    leveled
+//!                                                       └ a step: what lies over a border pair
+//! ```
 //!
-//! 1. Only runs adjacent in age are merged (law 3): a choice is a range of indexes, newest first.
-//! 2. No choice leaves more than `runs_max` runs.
+//! Upper levels are tiers: their runs may overlap, and go down together when there are
+//! [`Policy::fan_in`] of them over one place. A byte is thus written once a level there. The last
+//! level is one run; what lies above a piece of it is merged in when it amounts to
+//! [`Policy::young_percent`] of that piece. Levels between the first and the last come into use one
+//! by one from below, as the data outgrow the tiers there are ([`Policy::tiers`]).
+//!
+//! 1. A step takes whole files: from the runs of one level all that lie over a range of keys, and
+//!    from the last level what it meets there; so nothing stays that the output could pass (law 3).
+//! 2. Files that are busy are not touched, and outputs of two steps never share a range of a run:
+//!    steps that this function gives one after the other may run at the same time.
+//! 3. Files that a range delete covers wholly are dropped first, unread. A file that meets nothing
+//!    below moves down unread. Then young levels come before deep ones.
+//! 4. In a tree that gets no more input a chain of steps ends: [`choose`] comes to say none.
+//!
+//! After Dostoevsky's lazy leveling (Dayan, Idreos 2018), PebblesDB's guards (here the borders of
+//! the last level, which need no bookkeeping), and RocksDB's dynamic level sizes.
 
-use std::ops::Range;
+use crate::base::id::FileId;
+
+/// The deepest level.
+pub const LAST: u32 = 6;
 
 /// The numbers that steer the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Fewest runs worth a merge.
+    /// Runs over one place of a level above the last that make it go down.
     pub fan_in: usize,
-    /// How many times as large as all newer runs of the window together a run may be.
-    pub ratio: u64,
-    /// Above so many runs the cheapest window is merged whatever its shape.
-    pub runs_max: usize,
+    /// How much must lie above a piece of the last level to be merged into it, in hundredths of it.
+    pub young_percent: u64,
+    /// Bytes of a flush, about.
+    pub flush_bytes: u64,
+    /// Whether nobody writes: then runs that would wait for company are merged for the readers.
+    pub at_rest: bool,
 }
+
+/// Tombstones that free so much of a piece of the last level are merged into it, in hundredths.
+const FREED_PERCENT: u64 = 40;
+/// Above so much of the last level nothing is left at rest, in hundredths.
+const REST_PERCENT: u64 = 10;
+/// Runs over one place of an upper level that are merged at rest.
+const REST_RUNS: usize = 3;
+/// Flushed runs that gather before their bytes count.
+const YOUNG_RUNS: usize = 4;
+/// Of so many files at most a step drags in for the sake of a range delete that ends there.
+const REACH_FILES_MAX: usize = 8;
+/// How far the upper levels may fall short of `young_percent` before one more comes into use.
+const SLACK: u64 = 2;
+/// Pieces that the last level is cut into, about.
+const PIECES: u64 = 64;
 
 impl Policy {
-    /// While writes come in: few rewrites.
-    pub const BUSY: Self = Self { fan_in: 4, ratio: 1, runs_max: 12 };
-    /// When everything is flushed and nobody writes: few runs for the readers.
-    pub const AT_REST: Self = Self { fan_in: 2, ratio: 2, runs_max: 12 };
-}
+    /// The usual one: few writes, and space and reads within bounds.
+    pub const BALANCED: Self =
+        Self { fan_in: 16, young_percent: 75, flush_bytes: 32 << 20, at_rest: false };
+    /// For loads of writes: half of the rewrites, twice the space.
+    pub const WRITE_HEAVY: Self = Self { fan_in: 20, young_percent: 150, ..Self::BALANCED };
+    /// For loads of reads: few runs, many rewrites.
+    pub const READ_HEAVY: Self = Self { fan_in: 4, young_percent: 20, ..Self::BALANCED };
 
-/// The runs to merge now, as a range over `sizes` (bytes, newest first); none if all is well.
-pub fn choose(sizes: &[u64], policy: Policy) -> Option<Range<usize>> {
-    let fitting = (0..sizes.len())
-        .map(|start| start..start + window(sizes.get(start..).unwrap_or_default(), policy.ratio))
-        .find(|range| range.len() >= policy.fan_in);
-    if fitting.is_some() || sizes.len() <= policy.runs_max {
-        return fitting;
+    /// Levels in use above the last, for so many bytes in all.
+    pub fn tiers(&self, total_bytes: u64) -> u32 {
+        let wanted = total_bytes.saturating_mul(self.young_percent) / 100 / SLACK;
+        let mut room = self.flush_bytes.max(1).saturating_mul(self.fan_in as u64);
+        let mut tiers = 1;
+        while room < wanted && tiers < LAST {
+            room = room.saturating_mul(self.fan_in as u64);
+            tiers += 1;
+        }
+        tiers
     }
-    let cheapest =
-        sizes.windows(policy.fan_in).enumerate().min_by_key(|(_, w)| w.iter().sum::<u64>());
-    cheapest.map(|(start, _)| start..start + policy.fan_in)
+
+    /// Bytes of a file on the last level.
+    pub fn segment_bytes(&self, total_bytes: u64) -> u64 {
+        (total_bytes / PIECES).clamp(2 * self.flush_bytes.max(1), 1 << 30)
+    }
 }
 
-/// How many runs from the first on are each at most `ratio` times as large as those before them
-/// together.
-fn window(sizes: &[u64], ratio: u64) -> usize {
-    let mut before = 0u64;
-    sizes
-        .iter()
-        .take_while(|&&size| {
-            let fits = before == 0 || size <= before.saturating_mul(ratio);
-            before = before.saturating_add(size);
-            fits
+/// One file, as far as the choice depends on it. Keys are full keys.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    /// Its number.
+    pub id: FileId,
+    /// Its size.
+    pub bytes: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// How many of them are tombstones of one key.
+    pub deletes: u64,
+    /// Its first key.
+    pub smallest: &'a [u8],
+    /// Its last key.
+    pub largest: &'a [u8],
+    /// The end of its furthest range delete, if that lies above `largest`; else `largest`.
+    pub reach: &'a [u8],
+    /// Whether a step that runs has it as an input.
+    pub busy: bool,
+    /// What can be gained from it alone.
+    pub waste: Waste,
+}
+
+/// What can be gained from one file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Waste {
+    /// Nothing that is known.
+    #[default]
+    None,
+    /// On the last level: versions or tombstones that nobody needs any more.
+    Some,
+    /// A range delete covers all of it, and no reader needs it.
+    All,
+}
+
+/// One run: files in ascending order, disjoint.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// Its level.
+    pub level: u32,
+    /// Its number.
+    pub number: u64,
+    /// Its files.
+    pub files: Vec<File<'a>>,
+}
+
+/// Keys of a run that the outputs of a running step will take.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The level of the run.
+    pub level: u32,
+    /// Its number.
+    pub run: u64,
+    /// The first key, included.
+    pub smallest: &'a [u8],
+    /// The last key, included.
+    pub largest: &'a [u8],
+}
+
+/// The tree: runs newest first, and what is going on in it.
+#[derive(Clone, Debug, Default)]
+pub struct Shape<'a> {
+    /// By level, then newest first.
+    pub runs: Vec<Run<'a>>,
+    /// Of running steps.
+    pub claims: Vec<Claim<'a>>,
+}
+
+/// What to do with the inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Merge them into new files.
+    Merge,
+    /// Name them in another run: nothing is read.
+    Move,
+    /// Forget them: nothing is read.
+    Drop,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// The inputs, by run newest first.
+    pub inputs: Vec<FileId>,
+    /// The level of the output.
+    pub level: u32,
+    /// The run that takes the output; none for a new one, which is named when the step is done, so
+    /// that what came down meanwhile is older. On the last level, the run that is there then.
+    pub run: Option<u64>,
+    /// The first and the last key of all inputs.
+    pub keys: (Box<[u8]>, Box<[u8]>),
+    /// Bytes of the inputs.
+    pub bytes: u64,
+}
+
+/// The next step; none if all is well.
+pub fn choose(shape: &Shape<'_>, policy: &Policy) -> Option<Step> {
+    let tree = Tree { shape, policy, total: total_bytes(shape) };
+    tree.drop_covered()
+        .or_else(|| tree.move_down())
+        .or_else(|| (0..LAST).find_map(|level| tree.merge_down(level)))
+        .or_else(|| policy.at_rest.then(|| tree.clean_up()).flatten())
+}
+
+/// The next of the steps that bring everything into the last level, whatever it costs.
+pub fn choose_all(shape: &Shape<'_>, policy: &Policy) -> Option<Step> {
+    let tree = Tree { shape, policy, total: total_bytes(shape) };
+    tree.drop_covered()
+        .or_else(|| tree.move_down())
+        .or_else(|| {
+            (0..LAST).find_map(|level| {
+                let seeds = tree.level(level).flat_map(|run| &run.files).filter(|file| !file.busy);
+                let below = tree.below(level);
+                seeds
+                    .into_iter()
+                    .find_map(|seed| tree.step(tree.gather(level, below, seed)?, below))
+            })
         })
-        .count()
+        .or_else(|| tree.clean_up())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn total_bytes(shape: &Shape<'_>) -> u64 {
+    shape.runs.iter().flat_map(|run| &run.files).map(|file| file.bytes).sum()
+}
 
-    #[test]
-    fn a_table_of_shapes_and_choices() {
-        let table: &[(&[u64], Option<Range<usize>>)] = &[
-            (&[], None),
-            (&[1, 1, 1], None),
-            (&[1, 1, 1, 1], Some(0..4)),
-            (&[1, 1, 1, 4], None),
-            (&[1, 1, 1, 1, 4, 4, 4], Some(0..7)),
-            (&[1, 1, 1, 1, 16, 16, 16], Some(0..4)),
-            (&[1, 5, 5, 5, 5], Some(1..5)),
-            (&[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048], None),
-            (&[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096], Some(0..4)),
-        ];
-        for (sizes, wanted) in table {
-            assert_eq!(choose(sizes, Policy::BUSY), *wanted, "{sizes:?}");
-        }
+/// Files that must go together.
+#[derive(Debug)]
+struct Range<'a> {
+    smallest: &'a [u8],
+    largest: &'a [u8],
+    files: Vec<&'a File<'a>>,
+    /// Runs above the target that have a part in it.
+    runs: usize,
+    young_bytes: u64,
+    /// Of these, what tombstones are worth: the bytes that they free.
+    freed_bytes: u64,
+    last_bytes: u64,
+}
+
+struct Tree<'a> {
+    shape: &'a Shape<'a>,
+    policy: &'a Policy,
+    total: u64,
+}
+
+impl<'a> Tree<'a> {
+    fn level(&self, level: u32) -> impl Iterator<Item = &'a Run<'a>> {
+        self.shape.runs.iter().filter(move |run| run.level == level)
     }
 
-    #[test]
-    fn at_rest_only_runs_that_outgrow_each_other_stay() {
-        let table: &[(&[u64], Option<Range<usize>>)] = &[
-            (&[7], None),
-            (&[1, 1], Some(0..2)),
-            (&[3, 4], Some(0..2)),
-            (&[1, 3], None),
-            (&[1, 1, 1, 4, 100], Some(0..4)),
-        ];
-        for (sizes, wanted) in table {
-            assert_eq!(choose(sizes, Policy::AT_REST), *wanted, "{sizes:?}");
-        }
+    /// Invariant 3: all files that can go unread, at once.
+    fn drop_covered(&self) -> Option<Step> {
+        let files = self.shape.runs.iter().flat_map(|run| &run.files);
+        let gone: Vec<_> = files.filter(|f| f.waste == Waste::All && !f.busy).collect();
+        let first = gone.first()?;
+        let smallest = gone.iter().map(|file| file.smallest).min().unwrap_or(first.smallest);
+        let largest = gone.iter().map(|file| file.largest).max().unwrap_or(first.largest);
+        Some(Step {
+            action: Action::Drop,
+            inputs: gone.iter().map(|file| file.id).collect(),
+            level: LAST,
+            run: None,
+            keys: (smallest.into(), largest.into()),
+            bytes: gone.iter().map(|file| file.bytes).sum(),
+        })
     }
 
-    #[test]
-    fn equal_flushes_keep_few_runs_and_rewrite_each_byte_a_few_times() {
-        let (mut sizes, mut written) = (Vec::new(), 0);
-        for _ in 0..10_000 {
-            sizes.insert(0, 1);
-            while let Some(range) = choose(&sizes, Policy::BUSY) {
-                let merged: u64 = sizes.drain(range.clone()).sum();
-                sizes.insert(range.start, merged);
-                written += merged;
+    /// A file that meets nothing in any older run, and is large enough to stay as it is.
+    fn move_down(&self) -> Option<Step> {
+        let large = self.policy.flush_bytes / 4;
+        for (at, run) in self.shape.runs.iter().enumerate().rev() {
+            if run.level == LAST {
+                continue;
             }
-            assert!(sizes.len() <= Policy::BUSY.runs_max);
+            let older = self.shape.runs.get(at + 1..).unwrap_or_default();
+            let moves = run.files.iter().find(|file| {
+                let meets = |run: &Run<'a>| !overlapping(run, file.smallest, file.reach).is_empty();
+                // A tombstone that goes down unread would stay there for good.
+                let plain = file.deletes == 0 && file.reach == file.largest;
+                let meets_none = !file.busy && plain && !older.iter().any(meets);
+                meets_none && file.bytes >= large && self.is_free(file.smallest, file.largest)
+            });
+            if let Some(file) = moves {
+                return Some(Step {
+                    action: Action::Move,
+                    inputs: vec![file.id],
+                    level: LAST,
+                    run: self.level(LAST).next().map(|run| run.number),
+                    keys: (file.smallest.into(), file.largest.into()),
+                    bytes: file.bytes,
+                });
+            }
         }
-        assert!(written < 10 * 10_000, "each byte was rewritten {} times", written / 10_000);
+        None
     }
+
+    /// Where what leaves `level` goes: the next level in use.
+    fn below(&self, level: u32) -> u32 {
+        let dynamic = (LAST + 1 - self.policy.tiers(self.total)).max(level + 1);
+        let used = self.shape.runs.iter().map(|run| run.level).filter(|used| *used > level).min();
+        dynamic.min(used.unwrap_or(LAST)).min(LAST)
+    }
+
+    /// The most urgent step out of `level`, if one is due.
+    fn merge_down(&self, level: u32) -> Option<Step> {
+        let deep = self.policy.at_rest && level > 0;
+        let below = if deep { LAST } else { self.below(level) };
+        let mut best: Option<(u64, Range<'a>)> = None;
+        let mut done: Vec<(&[u8], &[u8])> = Vec::new();
+        for seed in self.level(level).flat_map(|run| &run.files).filter(|file| !file.busy) {
+            if done.iter().any(|(from, to)| *from <= seed.smallest && seed.largest <= *to) {
+                continue;
+            }
+            let Some(range) = self.gather(level, below, seed) else { continue };
+            done.push((range.smallest, range.largest));
+            let Some(score) = self.score(level, &range, below) else { continue };
+            if best.as_ref().is_none_or(|(other, _)| *other < score) {
+                best = Some((score, range));
+            }
+        }
+        if let Some((_, range)) = best {
+            return self.step(range, below);
+        }
+        self.policy.at_rest.then(|| self.merge_within(level, below)).flatten()
+    }
+
+    /// How urgent it is that `range` goes to `below`, in hundredths; none if it is not due.
+    fn score(&self, level: u32, range: &Range<'a>, below: u32) -> Option<u64> {
+        let Policy { fan_in, young_percent, at_rest, .. } = *self.policy;
+        let by_runs = range.runs as u64 * 100 / fan_in as u64;
+        let percent = range.young_bytes.saturating_mul(100) / range.last_bytes.max(1);
+        let by_bytes = match (below, range.last_bytes) {
+            (LAST, _) if at_rest => percent.saturating_mul(100) / REST_PERCENT,
+            _ if at_rest => range.young_bytes.saturating_mul(10_000) / self.total / REST_PERCENT,
+            // A few flushes into a small piece: it is small, but let some more gather.
+            (LAST, 1..) if level > 0 || range.runs >= YOUNG_RUNS.min(fan_in) => {
+                let freed = range.freed_bytes.saturating_mul(100) / range.last_bytes * 100;
+                (percent.saturating_mul(100) / young_percent.max(1)).max(freed / FREED_PERCENT)
+            }
+            _ => 0,
+        };
+        let score = by_runs.max(by_bytes);
+        (score >= 100).then_some(score)
+    }
+
+    /// At rest: makes one run of those over one place that are too small to go down.
+    fn merge_within(&self, level: u32, below: u32) -> Option<Step> {
+        for seed in self.level(level).flat_map(|run| &run.files).filter(|file| !file.busy) {
+            let Some(mut range) = self.gather(level, level, seed) else { continue };
+            if range.runs >= REST_RUNS {
+                // Young runs go to the next tier, so that level 0 holds what was flushed.
+                let to = if level == 0 && below < LAST { below } else { level };
+                range.last_bytes = 0;
+                return self.step(range, to);
+            }
+        }
+        None
+    }
+
+    /// On the last level: files that hold what nobody needs any more.
+    fn clean_up(&self) -> Option<Step> {
+        let run = self.level(LAST).next()?;
+        let seeds = run.files.iter().filter(|file| !file.busy && file.waste == Waste::Some);
+        for seed in seeds {
+            let above = self.shape.runs.iter().filter(|run| run.level < LAST);
+            let mut above = above.flat_map(|run| overlapping(run, seed.smallest, seed.reach));
+            if above.next().is_some() {
+                continue;
+            }
+            let range = self.gather(LAST, LAST, seed);
+            if let Some(range) = range.filter(|range| range.files.len() <= REACH_FILES_MAX) {
+                return self.step(range, LAST);
+            }
+        }
+        None
+    }
+
+    /// All files of `level` that must go along with `seed`, and those of `to` that they meet there
+    /// if that is the last level. None if one of them is busy.
+    fn gather(&self, level: u32, to: u32, seed: &'a File<'a>) -> Option<Range<'a>> {
+        let (mut smallest, mut largest) = (seed.smallest, seed.largest);
+        let levels = |run: &&Run<'a>| {
+            run.level == level || to == LAST && (level..=LAST).contains(&run.level)
+        };
+        let mut count = 0;
+        let mut files: Vec<&File<'a>> = Vec::new();
+        loop {
+            files.clear();
+            for run in self.shape.runs.iter().filter(levels) {
+                files.extend(overlapping(run, smallest, largest));
+            }
+            for file in &files {
+                smallest = smallest.min(file.smallest);
+                largest = largest.max(file.largest);
+            }
+            if files.len() == count {
+                break;
+            }
+            count = files.len();
+        }
+        if to == LAST {
+            self.reach(level, &mut files, &mut largest);
+            self.small_neighbour(level, &mut files, &mut smallest);
+        }
+        if files.iter().any(|file| file.busy) {
+            return None;
+        }
+        let is_young = |run: &&Run<'a>| run.level != to || level == to;
+        let young = self.shape.runs.iter().filter(levels).filter(is_young);
+        let young = young.map(|run| overlapping(run, smallest, largest));
+        let (mut runs, mut young_bytes, mut deletes) = (0, 0, 0);
+        for part in young.filter(|part| !part.is_empty()) {
+            runs += 1;
+            young_bytes += part.iter().map(|file| file.bytes).sum::<u64>();
+            deletes += part.iter().map(|file| file.deletes).sum::<u64>();
+        }
+        let last = self.level(to).filter(|run| level != to && run.level == LAST);
+        let last = last.flat_map(|run| overlapping(run, smallest, largest));
+        let (last_bytes, last_entries) =
+            last.fold((0, 0), |(bytes, entries), f| (bytes + f.bytes, entries + f.entries));
+        let freed_bytes = deletes.saturating_mul(last_bytes / last_entries.max(1));
+        young_bytes += freed_bytes;
+        Some(Range { smallest, largest, files, runs, young_bytes, freed_bytes, last_bytes })
+    }
+
+    /// Takes along what a range delete among `files` still covers beyond them, so that it can go
+    /// with it; unless that is much.
+    fn reach(&self, level: u32, files: &mut Vec<&'a File<'a>>, largest: &mut &'a [u8]) {
+        let reach = files.iter().map(|file| file.reach).max().unwrap_or(*largest);
+        if reach <= *largest {
+            return;
+        }
+        let (mut from, mut to) = (*largest, reach);
+        let mut more: Vec<&File<'a>> = Vec::new();
+        loop {
+            let count = more.len();
+            more.clear();
+            let runs = self.shape.runs.iter().filter(|run| run.level >= level);
+            for file in runs.flat_map(|run| overlapping(run, from, to)) {
+                more.push(file);
+                from = from.min(file.smallest);
+                to = to.max(file.largest);
+            }
+            if more.len() > count + REACH_FILES_MAX || more.len() > files.len() + REACH_FILES_MAX {
+                return;
+            }
+            if more.len() == count {
+                break;
+            }
+        }
+        more.retain(|file| files.iter().all(|known| known.id != file.id));
+        let is_closed = more.iter().all(|file| file.smallest > *largest);
+        if is_closed && more.iter().all(|file| !file.busy) {
+            *largest = more.iter().map(|file| file.largest).max().unwrap_or(*largest).max(*largest);
+            files.extend(more);
+        }
+    }
+
+    /// Takes along the file of the last level just before, if both are small: sorted loads in small
+    /// flushes would leave many files otherwise.
+    fn small_neighbour(&self, level: u32, files: &mut Vec<&'a File<'a>>, smallest: &mut &'a [u8]) {
+        let large = self.policy.flush_bytes / 2;
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let Some(last) = self.level(LAST).next().filter(|_| level < LAST && bytes < large) else {
+            return;
+        };
+        let before = last.files.partition_point(|file| file.largest < *smallest);
+        let neighbour = before.checked_sub(1).and_then(|at| last.files.get(at));
+        if let Some(file) = neighbour.filter(|file| !file.busy && file.bytes < large) {
+            *smallest = file.smallest;
+            files.push(file);
+        }
+    }
+
+    /// The step that brings `range` to `level`; none if outputs of another will lie there.
+    fn step(&self, range: Range<'a>, level: u32) -> Option<Step> {
+        let Range { smallest, largest, files, .. } = range;
+        let stays = |run: &Run<'a>| {
+            overlapping(run, smallest, largest)
+                .iter()
+                .all(|held| files.iter().any(|file| file.id == held.id))
+        };
+        // The newest run there, if nothing of it that stays lies in the way; else a new one above.
+        let newest = self.level(level).next();
+        let may_join =
+            |run: &&Run<'a>| stays(run) && self.is_unclaimed(level, run.number, smallest, largest);
+        let run = newest.filter(may_join).map(|run| run.number);
+        let one_run_only = level == LAST;
+        if one_run_only && (run.is_some() != newest.is_some() || !self.is_free(smallest, largest)) {
+            return None;
+        }
+        let inputs = self.shape.runs.iter().flat_map(|run| &run.files);
+        let inputs = inputs.filter(|f| files.iter().any(|file| file.id == f.id));
+        Some(Step {
+            action: Action::Merge,
+            inputs: inputs.map(|file| file.id).collect(),
+            level,
+            run,
+            keys: (smallest.into(), largest.into()),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+        })
+    }
+
+    /// Whether no running step will put anything from `smallest` to `largest` into the last level.
+    fn is_free(&self, smallest: &[u8], largest: &[u8]) -> bool {
+        let mut claims = self.shape.claims.iter().filter(|claim| claim.level == LAST);
+        claims.all(|claim| claim.largest < smallest || largest < claim.smallest)
+    }
+
+    fn is_unclaimed(&self, level: u32, run: u64, smallest: &[u8], largest: &[u8]) -> bool {
+        let claims = &self.shape.claims;
+        let mut claims = claims.iter().filter(|claim| claim.level == level && claim.run == run);
+        claims.all(|claim| claim.largest < smallest || largest < claim.smallest)
+    }
+}
+
+/// The files of `run` that may hold a key from `smallest` to `largest`.
+fn overlapping<'a>(run: &'a Run<'a>, smallest: &[u8], largest: &[u8]) -> &'a [File<'a>] {
+    let from = run.files.partition_point(|file| file.largest < smallest);
+    let rest = run.files.get(from..).unwrap_or_default();
+    let len = rest.partition_point(|file| file.smallest <= largest);
+    rest.get(..len).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
-//! The workers: one flushes, one compacts, one takes care of the rest.
+//! The workers: one flushes, some compact, one takes care of the rest.
 //!
 //! ```text
 //!   flush    woken when a generation is sealed
-//!   compact  woken when a run was added
+//!   compact  woken when a run was added, when a step ended, and when writes come to rest
 //!   care     woken when the generation is half full, or at the first write after a rest:
 //!            prepares the next generation, syncs the log each interval, removes files
 //! ```
@@ -10,9 +10,10 @@
 //! 1. A worker holds the database only during one unit of work; none keeps it alive.
 //! 2. A job that fails is tried again after a pause; until then `stuck` says why. A job that panics
 //!    poisons the database: the next write says so (F-31).
-//! 3. With nothing to do all three sleep: an idle database uses no processor (MACE-W10).
+//! 3. With nothing to do all of them sleep: an idle database uses no processor (MACE-W10).
 
 use super::core::{Core, Writing};
+use super::steps::Want;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::env::names::FileName;
 use crate::env::{Next, Worker};
@@ -39,7 +40,7 @@ pub struct Background {
 #[derive(Debug)]
 struct Workers {
     flush: Worker,
-    compact: Worker,
+    compact: Vec<Worker>,
     care: Worker,
 }
 
@@ -54,7 +55,9 @@ impl Background {
         };
         let workers = Workers {
             flush: spawn("esker-flush", flush)?,
-            compact: spawn("esker-compact", compact)?,
+            compact: (1..=core.options.compaction_threads)
+                .map(|number| spawn(&format!("esker-compact-{number}"), compact))
+                .collect::<Result<_>>()?,
             care: spawn("esker-care", care)?,
         };
         *self.workers.lock() = Some(workers);
@@ -69,10 +72,10 @@ impl Background {
         }
     }
 
-    /// Wakes the compaction worker.
+    /// Wakes the compaction workers.
     pub fn wake_compaction(&self) {
         if let Some(workers) = &*self.workers.lock() {
-            workers.compact.wake();
+            workers.compact.iter().for_each(Worker::wake);
         }
     }
 
@@ -157,8 +160,12 @@ fn compact(core: &Core, writing: &Writing) -> Result<Next> {
     if !core.options.background || writing.committer.poison().is_set() {
         return Ok(Next::Wait(None));
     }
-    let more = core.compact_by_policy(writing)?;
-    Ok(if more { Next::Again } else { Next::Wait(None) })
+    if core.compact_step(writing, Want::Due)? {
+        // What this step has freed or made may be another's work.
+        writing.background.wake_compaction();
+        return Ok(Next::Again);
+    }
+    Ok(Next::Wait(None))
 }
 
 fn care(core: &Core, writing: &Writing) -> Result<Next> {
@@ -180,5 +187,6 @@ fn care(core: &Core, writing: &Writing) -> Result<Next> {
     writing.committer.rest();
     writing.committer.sync()?;
     writing.committer.mark()?;
+    writing.background.wake_compaction();
     Ok(Next::Wait(None))
 }

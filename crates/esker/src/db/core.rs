@@ -10,7 +10,7 @@
 //!    later with new files; a failed manifest is final (F-20, F-22, F-23).
 //! 3. Only this room starts threads and removes files.
 //!
-//! Lock order: `compacting`, then the ledger, then the view's swap.
+//! Lock order: the ledger, then the view's swap. The lock of [`Steps`] is held alone.
 
 use super::background::Background;
 use super::catalog::Catalog;
@@ -18,19 +18,17 @@ use super::ledger::Ledger;
 use super::options::Options;
 use super::report::RecoveryReport;
 use super::stats::Counters;
+use super::steps::Steps;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
 use crate::base::setsum::Setsum;
 use crate::commit::Committer;
 use crate::commit::generation::{Queue, Sealed};
-use crate::compaction::job;
-use crate::compaction::policy::{Policy, choose};
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, Lock, path_in};
 use crate::manifest::{Balance, Edit, Placed, Reason};
 use crate::merge::retain::Beneath;
 use crate::merge::rewrite::{Rewrite, Rewritten};
-use crate::merge::run::Segments;
 use crate::segment::handle::Shelf;
 use crate::segment::{SegmentMeta, WriterOptions};
 use crate::tree::flush::flush;
@@ -42,7 +40,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// A segment is cut at this size.
+/// A flushed segment is cut at this size: only a batch above the slab makes one so large.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// See the module.
@@ -72,8 +70,7 @@ pub struct Writing {
     pub(super) ledger: Arc<Ledger>,
     pub(super) queue: Arc<Queue>,
     pub(super) background: Arc<Background>,
-    /// One compaction at a time.
-    pub(super) compacting: Mutex<()>,
+    pub(super) steps: Steps,
 }
 
 impl Core {
@@ -120,7 +117,9 @@ impl Core {
         let rewritten = self.rewriting(writing, &snapshots, Beneath::Older, |rewrite| {
             flush(&sealed.memtable, sealed.last, rewrite, written)
         })?;
+        let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
         self.counters.flushes.add(1);
+        self.counters.bytes_flushed.add(bytes);
         let edit = Edit {
             flushed: Some(sealed.last),
             log_min: Some(sealed.logs_from),
@@ -143,88 +142,29 @@ impl Core {
         Ok(())
     }
 
-    /// Merges the runs that `pick` picks from their sizes, newest first. False if it picks none.
-    pub fn compact_once(
-        &self,
-        writing: &Writing,
-        pick: impl FnOnce(&[u64]) -> Option<std::ops::Range<usize>>,
-    ) -> Result<bool> {
-        let _one_at_a_time = writing.compacting.lock();
-        let version = self.views.load_full().version.clone();
-        let sizes: Vec<u64> = version.runs.iter().map(|run| run.byte_count()).collect();
-        let Some(range) = pick(&sizes) else { return Ok(false) };
-        let beneath =
-            if range.end == version.runs.len() { Beneath::Nothing } else { Beneath::Older };
-        let runs: Vec<Segments> = version
-            .runs
-            .get(range)
-            .unwrap_or_default()
-            .iter()
-            .map(|run| run.segments.clone())
-            .collect();
-        let mut written = Vec::new();
-        let result = self.compact_runs(writing, &runs, beneath, &mut written);
-        drop((runs, version));
-        self.finish_job(result, &written)?;
-        self.empty_trash();
-        Ok(true)
-    }
-
-    fn compact_runs(
-        &self,
-        writing: &Writing,
-        runs: &[Segments],
-        beneath: Beneath,
-        written: &mut Vec<FileId>,
-    ) -> Result<()> {
-        let snapshots = self.snapshots.pinned();
-        let rewritten = self.rewriting(writing, &snapshots, beneath, |rewrite| {
-            job::merge(runs, rewrite, written)
-        })?;
-        self.counters.compactions.add(1);
-        let inputs = runs.iter().flat_map(|run| run.iter()).map(|segment| segment.meta().id);
-        let edit =
-            Edit { remove: inputs.collect(), ..self.edit(writing, &rewritten, Reason::Compaction) };
-        let mut ledger = writing.ledger.lock();
-        ledger.record(edit)?;
-        let before = self.views.load_full();
-        let version = Version::of(ledger.state(), &before.version, &self.shelf);
-        before.version.doom_missing(&version);
-        self.views.publish(Arc::new(version), None);
-        Ok(())
-    }
-
-    /// Carries out the compaction that the policy wants. False if it wants none.
-    pub fn compact_by_policy(&self, writing: &Writing) -> Result<bool> {
-        let at_rest = writing.queue.is_empty() && writing.committer.memtable_is_empty();
-        let policy = if at_rest { Policy::AT_REST } else { Policy::BUSY };
-        self.compact_once(writing, |sizes| choose(sizes, policy))
-    }
-
     /// Runs `job` with the way outputs are written, and makes their names durable.
-    fn rewriting(
+    pub(super) fn rewriting(
         &self,
         writing: &Writing,
         snapshots: &[SeqNo],
         beneath: Beneath,
-        job: impl FnOnce(&Rewrite<'_>) -> Result<Rewritten>,
+        job: impl FnOnce(&mut Rewrite<'_>) -> Result<Rewritten>,
     ) -> Result<Rewritten> {
-        let rewrite = Rewrite {
+        let mut rewrite = Rewrite {
             env: &self.env,
             dir: &self.dir,
             options: WriterOptions { compression: self.options.compression, ..Default::default() },
             segment_bytes: SEGMENT_BYTES,
+            borders: Vec::new(),
             snapshots,
             beneath,
             allocate: &|| writing.ledger.allocate(),
             stopped: &|| writing.background.is_stopping(),
         };
-        let rewritten = job(&rewrite)?;
+        let rewritten = job(&mut rewrite)?;
         self.env
             .sync_dir(&self.dir)
             .map_err(|error| Error::io("sync the database folder", error))?;
-        let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
-        self.counters.bytes_rewritten.add(bytes);
         Ok(rewritten)
     }
 
@@ -240,7 +180,7 @@ impl Core {
     }
 
     /// After a job: if it failed, what it wrote is removed, unless the manifest may name it.
-    fn finish_job(&self, result: Result<()>, written: &[FileId]) -> Result<()> {
+    pub(super) fn finish_job(&self, result: Result<()>, written: &[FileId]) -> Result<()> {
         let poisoned = self.writing.as_ref().is_some_and(|w| w.committer.poison().is_set());
         if result.is_err() && !poisoned {
             for id in written {

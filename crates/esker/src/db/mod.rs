@@ -18,6 +18,7 @@ pub(crate) mod options;
 pub(crate) mod range;
 pub(crate) mod report;
 pub(crate) mod stats;
+mod steps;
 pub(crate) mod write_batch;
 
 use self::core::Core;
@@ -132,13 +133,15 @@ impl Db {
         Err(stuck().unwrap_or_else(|| Error::new(ErrorKind::Io, "the flush did not end")))
     }
 
-    /// Flushes, then merges all runs into one: old versions and tombstones that no snapshot needs
-    /// are gone afterwards, and their space is free.
+    /// Flushes, then brings everything into one run, piece by piece: old versions and tombstones that
+    /// no snapshot needs are gone afterwards, and their space is free.
+    ///
+    /// Cost: writes at most what there is; reads and writes go on meanwhile. Errors: why a step
+    /// failed; nothing is lost, and what was done stays done.
     pub fn compact(&self) -> Result<()> {
         self.flush()?;
         let writing = self.core().writing()?;
-        self.core().compact_once(writing, |sizes| (!sizes.is_empty()).then_some(0..sizes.len()))?;
-        Ok(())
+        self.core().compact_all(writing)
     }
 
     /// Reads every byte of every live file and checks it, and the balance of all edits.

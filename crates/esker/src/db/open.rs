@@ -332,8 +332,8 @@ impl Opening<'_> {
             slab_bytes: options.slab(),
         });
         let removed = self.remove_orphans(&ledger);
-        let compacting = Mutex::new(());
-        Ok((views, Writing { committer, ledger, queue, background, compacting }, removed))
+        let steps = Default::default();
+        Ok((views, Writing { committer, ledger, queue, background, steps }, removed))
     }
 
     /// How many numbers may have been given out beyond the last one that was found.

@@ -24,7 +24,8 @@ impl Counter {
 pub(super) struct Counters {
     pub(super) flushes: Counter,
     pub(super) compactions: Counter,
-    pub(super) bytes_rewritten: Counter,
+    pub(super) bytes_flushed: Counter,
+    pub(super) bytes_compacted: Counter,
 }
 
 /// Figures of a database at one moment; see [`Db::stats`](super::Db::stats).
@@ -71,8 +72,12 @@ pub struct Stats {
     pub flushes: u64,
     /// Compactions since the open.
     pub compactions: u64,
-    /// Bytes that flushes and compactions have written since the open.
-    pub bytes_rewritten: u64,
+    /// Bytes that commits have written to logs since the open.
+    pub bytes_logged: u64,
+    /// Bytes that flushes have written since the open.
+    pub bytes_flushed: u64,
+    /// Bytes that compactions have written since the open.
+    pub bytes_compacted: u64,
     /// Syncs that durable commits have shared since the open.
     pub syncs: u64,
     /// How often a writer waited because flushes were behind.
@@ -108,12 +113,14 @@ impl Stats {
             filter_false: filters.false_passes,
             flushes: core.counters.flushes.get(),
             compactions: core.counters.compactions.get(),
-            bytes_rewritten: core.counters.bytes_rewritten.get(),
+            bytes_flushed: core.counters.bytes_flushed.get(),
+            bytes_compacted: core.counters.bytes_compacted.get(),
             ..Self::default()
         };
         if let Some(writing) = &core.writing {
             stats.durable = writing.committer.durable().0;
             stats.syncs = writing.committer.syncs();
+            stats.bytes_logged = writing.committer.bytes_logged();
             stats.write_waits = writing.committer.waits();
             stats.read_only = writing.committer.poison().is_set();
         }
@@ -143,7 +150,9 @@ impl Stats {
             ("filter_false", self.filter_false),
             ("flushes", self.flushes),
             ("compactions", self.compactions),
-            ("bytes_rewritten", self.bytes_rewritten),
+            ("bytes_logged", self.bytes_logged),
+            ("bytes_flushed", self.bytes_flushed),
+            ("bytes_compacted", self.bytes_compacted),
             ("syncs", self.syncs),
             ("write_waits", self.write_waits),
             ("read_only", u64::from(self.read_only)),

@@ -32,6 +32,8 @@ pub struct Rewrite<'a> {
     pub options: WriterOptions,
     /// A segment is cut when it has so many bytes.
     pub segment_bytes: u64,
+    /// A segment is cut before the first key at or above each of these, too: ascending.
+    pub borders: Vec<Box<[u8]>>,
     /// Numbers at which readers may still look, ascending.
     pub snapshots: &'a [SeqNo],
     /// Whether older runs may hold the same keys.
@@ -78,12 +80,19 @@ impl Rewrite<'_> {
         let mut writer: Option<SegmentWriter> = None;
         let mut last_key = Vec::new();
         let mut count = 0u64;
+        let mut borders = self.borders.as_slice();
         while let Some(entry) = retain.next_kept()? {
             count += 1;
             if count.is_multiple_of(STOP_EVERY) && (self.stopped)() {
                 return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
             }
-            let full = writer.as_ref().is_some_and(|w| w.byte_count() >= self.segment_bytes);
+            let mut full = writer.as_ref().is_some_and(|w| w.byte_count() >= self.segment_bytes);
+            while let Some((border, rest)) = borders.split_first()
+                && **border <= *entry.key
+            {
+                borders = rest;
+                full = true;
+            }
             if full && *last_key != *entry.key {
                 segments.extend(writer.take().map(SegmentWriter::finish).transpose()?);
             }

@@ -13,17 +13,12 @@ use std::sync::Arc;
 /// One sorted run.
 #[derive(Clone, Debug)]
 pub struct LiveRun {
+    /// Its level.
+    pub level: u32,
     /// Its number in the manifest.
     pub number: u64,
     /// Its segments.
     pub segments: Segments,
-}
-
-impl LiveRun {
-    /// Bytes of its files.
-    pub fn byte_count(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.meta().bytes).sum()
-    }
 }
 
 /// All live runs, newest first.
@@ -39,6 +34,7 @@ impl Version {
         let known: HashMap<FileId, &Arc<Segment>> =
             before.segments().map(|segment| (segment.meta().id, segment)).collect();
         let runs = state.runs.iter().map(|run| LiveRun {
+            level: run.level,
             number: run.number,
             segments: run
                 .segments

@@ -101,7 +101,7 @@ fn stats_count_what_was_done() {
     db.flush().unwrap();
     let flushed = db.stats();
     assert_eq!((flushed.flushes, flushed.runs, flushed.segments), (1, 1, 1));
-    assert!(flushed.segment_bytes > 0 && flushed.bytes_rewritten >= flushed.segment_bytes);
+    assert!(flushed.segment_bytes > 0 && flushed.bytes_flushed >= flushed.segment_bytes);
     c.insert("c", "1").unwrap();
     db.compact().unwrap();
     let compacted = db.stats();

@@ -176,10 +176,8 @@ fn what_moves_down_passes_nothing_that_may_hold_its_keys() {
     refuses(&state, &below, "which stays");
     let up = compaction(&state, &[3], vec![placed(0, 9, meta(9, ("a", "l"), (1, 9)))]);
     refuses(&state, &up, "which stays");
-    let split = vec![
-        placed(1, 6, meta(9, ("a", "b"), (1, 9))),
-        placed(1, 5, meta(10, ("c", "d"), (1, 9))),
-    ];
+    let split =
+        vec![placed(1, 6, meta(9, ("a", "b"), (1, 9))), placed(1, 5, meta(10, ("c", "d"), (1, 9)))];
     refuses(&state, &compaction(&state, &[3], split), "run 6");
 }
 

@@ -1,0 +1,278 @@
+//! The steps of compaction: chosen one at a time, carried out side by side.
+//!
+//! ```text
+//!   choose ─ under a lock ─▶ Running ─▶ Picked ─ merge, without it ─▶ edit ─▶ view ─▶ let go
+//!     ▲        busy files, claimed ranges                                             │
+//!     └───────────────────────── the other workers look again ◀───────────────────────┘
+//! ```
+//!
+//! 1. A file is an input of at most one step; outputs of two steps never share a range of a run.
+//! 2. A step counts once its edit is durable; until then its inputs are what readers see. One that
+//!    fails leaves nothing behind, and is chosen again later (F-20, F-23).
+//! 3. What a step may drop is decided from the version and the pins at its start. Later changes only
+//!    bring newer data, so the decision stays right.
+
+use super::core::{Core, Writing};
+use crate::base::error::Result;
+use crate::base::id::{FileId, SeqNo};
+use crate::base::setsum::Setsum;
+use crate::compaction::job;
+use crate::compaction::policy::{
+    Action, Claim, File, LAST, Policy, Run, Shape, Step, Waste, choose, choose_all,
+};
+use crate::env::Gate;
+use crate::manifest::{Balance, Edit, Placed, Reason};
+use crate::merge::retain::Beneath;
+use crate::merge::rewrite::Rewritten;
+use crate::merge::run::Segments;
+use crate::segment::SegmentMeta;
+use crate::segment::handle::Segment;
+use crate::tree::version::Version;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What is going on: guards the choice, never held during I/O.
+#[derive(Debug, Default)]
+pub struct Steps {
+    running: Mutex<Running>,
+    /// Opened whenever a step ends.
+    pub(super) ended: Gate,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    count: usize,
+    next_token: u64,
+    busy: HashSet<FileId>,
+    claims: Vec<Claimed>,
+}
+
+#[derive(Debug)]
+struct Claimed {
+    token: u64,
+    level: u32,
+    run: Option<u64>,
+    keys: (Box<[u8]>, Box<[u8]>),
+}
+
+/// A step that was chosen; its inputs are busy until it is dropped.
+struct Picked<'a> {
+    steps: &'a Steps,
+    token: u64,
+    step: Step,
+    version: Arc<Version>,
+    /// The inputs, run by run, newest first.
+    inputs: Vec<Segments>,
+    policy: Policy,
+    total_bytes: u64,
+}
+
+/// How a step is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// When it is due.
+    Due,
+    /// Whatever brings everything into the last level.
+    All,
+}
+
+impl Drop for Picked<'_> {
+    fn drop(&mut self) {
+        let mut running = self.steps.running.lock();
+        running.count -= 1;
+        for id in &self.step.inputs {
+            running.busy.remove(id);
+        }
+        running.claims.retain(|claim| claim.token != self.token);
+        drop(running);
+        self.steps.ended.open();
+    }
+}
+
+impl Steps {
+    /// Whether a step is being carried out.
+    pub fn is_running(&self) -> bool {
+        self.running.lock().count > 0
+    }
+}
+
+impl Core {
+    /// Carries out one step, if one is wanted. False if none is.
+    ///
+    /// Errors: why it failed; its inputs are as they were.
+    pub fn compact_step(&self, writing: &Writing, want: Want) -> Result<bool> {
+        let Some(picked) = self.pick(writing, want) else { return Ok(false) };
+        let mut written = Vec::new();
+        let result = self.carry_out(writing, &picked, &mut written);
+        drop(picked);
+        self.finish_job(result, &written)?;
+        self.empty_trash();
+        Ok(true)
+    }
+
+    /// Carries out steps until everything is in the last level, beside what the workers do.
+    pub fn compact_all(&self, writing: &Writing) -> Result<()> {
+        loop {
+            writing.committer.poison().refuse()?;
+            if self.compact_step(writing, Want::All)? {
+                continue;
+            }
+            if !writing.steps.is_running() {
+                return Ok(());
+            }
+            let gate = &writing.steps.ended;
+            gate.wait_until(&*self.env, || !writing.steps.is_running());
+        }
+    }
+
+    fn policy(&self, writing: &Writing) -> Policy {
+        let is_quiet = writing.committer.memtable_is_empty() || writing.committer.is_resting();
+        let at_rest = writing.queue.is_empty() && is_quiet;
+        Policy { flush_bytes: self.options.slab() as u64, at_rest, ..self.options.compaction }
+    }
+
+    fn pick<'a>(&self, writing: &'a Writing, want: Want) -> Option<Picked<'a>> {
+        let policy = self.policy(writing);
+        let mut running = writing.steps.running.lock();
+        let version = self.views.load_full().version.clone();
+        let pins = self.snapshots.pinned();
+        let shape = shape_of(&version, &running, &pins);
+        let step = match want {
+            Want::Due => choose(&shape, &policy)?,
+            Want::All => choose_all(&shape, &policy)?,
+        };
+        drop(shape);
+        let wanted: HashSet<FileId> = step.inputs.iter().copied().collect();
+        let inputs = version.runs.iter().map(|run| {
+            let part = run.segments.iter().filter(|segment| wanted.contains(&segment.meta().id));
+            part.cloned().collect::<Segments>()
+        });
+        let inputs = inputs.filter(|part| !part.is_empty()).collect();
+        let total_bytes = version.segments().map(|segment| segment.meta().bytes).sum();
+        running.next_token += 1;
+        running.count += 1;
+        let token = running.next_token;
+        running.busy.extend(wanted);
+        if step.action != Action::Drop {
+            let (level, run, keys) = (step.level, step.run, step.keys.clone());
+            running.claims.push(Claimed { token, level, run, keys });
+        }
+        drop(running);
+        let steps = &writing.steps;
+        Some(Picked { steps, token, step, version, inputs, policy, total_bytes })
+    }
+
+    fn carry_out(
+        &self,
+        writing: &Writing,
+        picked: &Picked<'_>,
+        written: &mut Vec<FileId>,
+    ) -> Result<()> {
+        let metas = || picked.inputs.iter().flat_map(|run| run.iter()).map(|s| s.meta());
+        let input = metas().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
+        let rewritten = match picked.step.action {
+            Action::Drop => Rewritten { input, dropped: input, ..Rewritten::default() },
+            Action::Move => Rewritten {
+                segments: metas().cloned().collect(),
+                input,
+                output: input,
+                ..Rewritten::default()
+            },
+            Action::Merge => self.merge(writing, picked, written)?,
+        };
+        let remove = metas().map(|meta| meta.id).collect();
+        let mut ledger = writing.ledger.lock();
+        // Named only now: what came down while this step ran is older than its output.
+        let last = || ledger.state().runs.iter().find(|run| run.level == LAST);
+        let known = picked.step.run.or_else(|| {
+            (picked.step.level == LAST).then(|| last().map(|run| run.number)).flatten()
+        });
+        let run = known.unwrap_or_else(|| writing.ledger.allocate().0);
+        let level = picked.step.level;
+        let place = |meta: &SegmentMeta| Placed { level, run, meta: meta.clone() };
+        let Rewritten { input, output, dropped, .. } = rewritten;
+        let edit = Edit {
+            add: rewritten.segments.iter().map(place).collect(),
+            remove,
+            balance: Some(Balance { reason: Reason::Compaction, input, output, dropped }),
+            ..Edit::default()
+        };
+        ledger.record(edit)?;
+        let before = self.views.load_full();
+        let version = Version::of(ledger.state(), &before.version, &self.shelf);
+        before.version.doom_missing(&version);
+        self.views.publish(Arc::new(version), None);
+        self.counters.compactions.add(1);
+        Ok(())
+    }
+
+    fn merge(
+        &self,
+        writing: &Writing,
+        picked: &Picked<'_>,
+        written: &mut Vec<FileId>,
+    ) -> Result<Rewritten> {
+        let Picked { step, version, inputs, policy, total_bytes, .. } = picked;
+        let snapshots = self.snapshots.pinned();
+        let beneath = if self.has_older(picked) { Beneath::Older } else { Beneath::Nothing };
+        let is_last = step.level == LAST;
+        let pieces = step.bytes.div_ceil(policy.segment_bytes(*total_bytes)).max(1);
+        let last = version.runs.iter().filter(|run| run.level == LAST);
+        let last = last.flat_map(|run| run.segments.iter()).map(|s| s.meta().smallest.clone());
+        let borders: Vec<Box<[u8]>> = if is_last { Vec::new() } else { last.collect() };
+        let rewritten = self.rewriting(writing, &snapshots, beneath, |rewrite| {
+            rewrite.segment_bytes = step.bytes.div_ceil(pieces);
+            rewrite.borders = borders;
+            job::merge(inputs, rewrite, written)
+        })?;
+        let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
+        self.counters.bytes_compacted.add(bytes);
+        Ok(rewritten)
+    }
+
+    /// Whether an older run that is no input may hold a key of the inputs.
+    fn has_older(&self, picked: &Picked<'_>) -> bool {
+        let (smallest, largest) = &picked.step.keys;
+        let inputs: HashSet<FileId> = picked.step.inputs.iter().copied().collect();
+        let is_input = |segment: &Arc<Segment>| inputs.contains(&segment.meta().id);
+        let newest = picked.version.runs.iter().position(|run| run.segments.iter().any(is_input));
+        let older = picked.version.runs.iter().skip(newest.unwrap_or(0));
+        older.flat_map(|run| run.segments.iter()).any(|segment| {
+            let meta = segment.meta();
+            !is_input(segment) && *meta.smallest <= **largest && *meta.largest >= **smallest
+        })
+    }
+}
+
+/// What the policy sees of a version.
+fn shape_of<'a>(version: &'a Version, running: &'a Running, pins: &[SeqNo]) -> Shape<'a> {
+    let runs = version.runs.iter().map(|run| Run {
+        level: run.level,
+        number: run.number,
+        files: run.segments.iter().map(|s| file_of(s.meta(), run.level, running, pins)).collect(),
+    });
+    let claims = running.claims.iter().map(|claim| Claim {
+        level: claim.level,
+        run: claim.run.unwrap_or(u64::MAX),
+        smallest: &claim.keys.0,
+        largest: &claim.keys.1,
+    });
+    Shape { runs: runs.collect(), claims: claims.collect() }
+}
+
+fn file_of<'a>(meta: &'a SegmentMeta, level: u32, running: &Running, pins: &[SeqNo]) -> File<'a> {
+    let is_unpinned = pins.first().is_none_or(|oldest| *oldest >= meta.seq_max);
+    let has_waste = level == LAST && meta.deletes > 0 && is_unpinned;
+    File {
+        id: meta.id,
+        bytes: meta.bytes,
+        entries: meta.entries,
+        deletes: meta.deletes,
+        smallest: &meta.smallest,
+        largest: &meta.largest,
+        reach: &meta.largest,
+        busy: running.busy.contains(&meta.id),
+        waste: if has_waste { Waste::Some } else { Waste::None },
+    }
+}
