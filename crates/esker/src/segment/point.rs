@@ -86,19 +86,19 @@ impl SegmentReader {
         at: SeqNo,
         held: &mut Held<'a>,
     ) -> Result<Option<(SeqNo, Kind, Value)>> {
-        let full = key.full();
+        let (full, trust) = (key.full(), Trust::of_read(key.hash()));
         let top_at = self.layout.top_at();
-        let top = hold(&mut held.top, top_at, || self.top(Trust::Remembered))?;
+        let top = hold(&mut held.top, top_at, || self.top(trust))?;
         let top = self.index(top, top_at)?;
         let in_top = |damage: Damage| damage.of(self.id(), top_at);
         for slot in top.find(full).map_err(in_top)?..top.count() {
             let child = top.child(slot).map_err(in_top)?;
-            let load = || self.partition(child, Trust::Remembered);
+            let load = || self.partition(child, trust);
             let partition = self.index(hold(&mut held.partition, child.at, load)?, child.at)?;
             let in_partition = |damage: Damage| damage.of(self.id(), child.at);
             for slot in partition.find(full).map_err(in_partition)?..partition.count() {
                 let child = partition.child(slot).map_err(in_partition)?;
-                let load = || self.data_block(child, Trust::Remembered);
+                let load = || self.data_block(child, trust);
                 let payload = hold(&mut held.block, child.at, load)?;
                 match block::search(payload.bytes(), full, at) {
                     Err(damage) => return Err(damage.of(self.id(), child.at)),
@@ -128,7 +128,7 @@ impl SegmentReader {
             return Ok(true);
         }
         let place = shape.place(hash);
-        let piece = self.filter_piece(place, Trust::Remembered)?;
+        let piece = self.filter_piece(place, Trust::of_read(hash))?;
         let line = piece.bytes().get(place.line_at..).and_then(|rest| rest.first_chunk());
         let line = line.ok_or_else(|| {
             let at = self.layout.filter_at.saturating_add(place.piece_at);

@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! mapped       piece ─▶ slice of the map; checksum at first touch, one bit remembers
-//! positioned   piece ─▶ cache? ─▶ read, verify, unpack, cache
+//! positioned   piece ─▶ at hand? ─▶ cache? ─▶ read, verify, unpack, cache
 //! ```
 //!
 //! 1. A piece is bytes of the map, or a block of the cache that nobody else must keep.
 //! 2. Compressed pieces of a mapped file go through the cache as well; raw ones never do.
 //! 3. The bits are numbered: data blocks, then partitions, the top index, filter pieces.
-//! 4. Opening reads the footer and the properties, and nothing else. A file that is mapped is then
+//! 4. All pieces go through one cache, and it may drop any of them at any moment. Those of filter and
+//!    index are at hand without asking it for as long as it keeps them: a weak pointer a piece. One
+//!    read in [`ASKED_EVERY`] asks it all the same, so that it learns what is in use.
+//! 5. Opening reads the footer and the properties, and nothing else. A file that is mapped is then
 //!    closed: the map keeps it.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
@@ -29,11 +32,12 @@ use crate::base::value::Value;
 use crate::cache::{Block, BlockCache};
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Access, Env, File, Map, path_in, read_exact_at};
+use arc_swap::ArcSwapWeak;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// The whole file in memory that the kernel owns.
 #[derive(Debug)]
@@ -64,7 +68,12 @@ pub struct SegmentReader {
     pub(super) properties: Properties,
     meta: SegmentMeta,
     seat: Option<Seat>,
+    /// Partitions, top index and filter pieces of a file that is not mapped, while the cache has them.
+    at_hand: Box<[ArcSwapWeak<Block>]>,
 }
+
+/// How seldom the cache is asked for what is at hand, by the hash of the key.
+const ASKED_EVERY: u64 = 32;
 
 /// The payload of a piece, verified.
 #[derive(Debug)]
@@ -90,6 +99,8 @@ impl Payload<'_> {
 pub(super) enum Trust {
     /// A piece that was verified before is not verified again; others may use what is read.
     Remembered,
+    /// The same, and the cache is told of each use.
+    Asked,
     /// The bytes of the file are verified now, and nothing is kept: for rewriting and `verify`.
     Nothing,
 }
@@ -138,6 +149,14 @@ pub struct Description {
     pub range_bytes: u64,
     /// Bytes of properties and footer.
     pub property_bytes: u64,
+}
+
+impl Trust {
+    /// For a point read of a key with this hash.
+    #[inline]
+    pub(super) fn of_read(hash: u64) -> Self {
+        if hash.is_multiple_of(ASKED_EVERY) { Self::Asked } else { Self::Remembered }
+    }
 }
 
 impl SegmentReader {
@@ -224,10 +243,12 @@ impl SegmentReader {
             properties.data_blocks + properties.partitions + 1 + properties.filter.pieces();
         let is_mapped = matches!(source, Source::Mapped(_));
         let words = if is_mapped { pieces.div_ceil(64) } else { 0 };
+        let kept = if is_mapped { 0 } else { pieces - properties.data_blocks };
+        let at_hand = (0..kept).map(|_| ArcSwapWeak::from(Weak::new())).collect();
         let meta = properties.meta(id, bytes);
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let cache = cache.clone();
-        Ok(Self { source, cache, verified, layout, properties, meta, seat: None })
+        Ok(Self { source, cache, verified, layout, properties, meta, seat: None, at_hand })
     }
 
     /// The same, counted by `seat`.
@@ -379,7 +400,7 @@ impl SegmentReader {
         if trust == Trust::Nothing {
             return self.unremembered(at, len);
         }
-        let Some(pages) = self.pages() else { return self.cached(at, len) };
+        let Some(pages) = self.pages() else { return self.at_hand(child, trust) };
         let piece = self.mapped(pages, at, len)?;
         let bit = 1 << (ordinal % 64);
         let word = self.verified.get(to_usize(ordinal / 64));
@@ -407,6 +428,26 @@ impl SegmentReader {
         pages.get(range).ok_or_else(|| {
             damaged(self.id(), at, format_args!("a piece of {len} bytes"), "the end of the file")
         })
+    }
+
+    /// A piece of a file that is not mapped.
+    #[inline]
+    fn at_hand(&self, child: Child, trust: Trust) -> Result<Payload<'_>> {
+        let Child { ordinal, at, len } = child;
+        let slot = ordinal.checked_sub(self.properties.data_blocks);
+        let Some(slot) = slot.and_then(|slot| self.at_hand.get(to_usize(slot))) else {
+            return self.cached(at, len);
+        };
+        if trust == Trust::Remembered
+            && let Some(block) = slot.load().upgrade()
+        {
+            return Ok(Payload::Cached(block));
+        }
+        let payload = self.cached(at, len)?;
+        if let Payload::Cached(block) = &payload {
+            slot.store(Arc::downgrade(block));
+        }
+        Ok(payload)
     }
 
     /// A piece through the cache.

@@ -6,7 +6,7 @@ use super::*;
 use crate::base::cursor::Cursor;
 use crate::base::error::{ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
-use crate::base::key::{Entry, Kind, Lookup};
+use crate::base::key::{Entry, Kind, Lookup, split_full_key};
 use crate::base::setsum::Setsum;
 use crate::cache::BlockCache;
 use crate::env::names::FileKind;
@@ -420,17 +420,17 @@ fn a_value_pins_what_it_lies_in() {
 #[test]
 fn anything_may_be_evicted_at_any_moment() {
     let rows = rows(80);
-    for capacity in [0, 2000, 1 << 20] {
+    let compressions = [Compression::None, Compression::Lz4];
+    for (capacity, compression) in
+        [0, 2000, 1 << 20].into_iter().flat_map(|capacity| compressions.map(|c| (capacity, c)))
+    {
         let world = World::with_cache(capacity);
-        let options = WriterOptions {
-            block_bytes: 300,
-            compression: Compression::Lz4,
-            ..WriterOptions::default()
-        };
+        let options = WriterOptions { block_bytes: 300, compression, ..WriterOptions::default() };
         let meta = world.write(ID, &rows, options);
         for access in BOTH {
             let reader = world.open(&meta, access).unwrap();
             let mut cursor = reader.cursor();
+            let mut held = Held::default();
             cursor.seek_first().unwrap();
             for (i, row) in rows.iter().enumerate() {
                 if i % 3 == 0 {
@@ -438,11 +438,44 @@ fn anything_may_be_evicted_at_any_moment() {
                 }
                 assert_eq!(here(&cursor).as_ref(), Some(row));
                 assert_eq!(get(&reader, &row.0, row.1).unwrap().as_ref(), Some(row));
+                let (collection, key) = split_full_key(&row.0).unwrap();
+                let lookup = Lookup::new(collection, key);
+                let beside = reader.get_beside(&lookup, SeqNo(row.1), &mut held).unwrap().unwrap();
+                assert_eq!((beside.0.0, beside.1, &*beside.2), (row.1, row.2, &row.3[..]));
                 cursor.next().unwrap();
             }
         }
         assert!(world.cache.used_bytes() <= capacity);
     }
+}
+
+/// By position, a read of a key that is there asks the cache for its data block, and for little
+/// else; for one that is absent it asks for nothing.
+#[test]
+fn a_positioned_read_asks_the_cache_at_most_twice() {
+    let (world, rows) = (World::with_cache(8 << 20), rows(3000));
+    let meta = world.write(ID, &rows, WriterOptions::default());
+    let reader = world.open(&meta, Access::Positioned).unwrap();
+    let asked = || world.cache.hits() + world.cache.misses();
+    for turn in 0..2 {
+        let before = asked();
+        for row in &rows {
+            get(&reader, &row.0, row.1).unwrap().unwrap();
+        }
+        let times = asked() - before;
+        let most = rows.len() as u64 * 6 / 5;
+        assert!(turn == 0 || times <= most, "{times} for {} keys", rows.len());
+        let before = asked();
+        for i in 0..3000 {
+            get(&reader, &full(2, format!("absent/{i}").as_bytes()), 9).unwrap();
+        }
+        let times = asked() - before;
+        assert!(times <= 3000 / 8, "{times} for 3000 absent keys");
+    }
+    let before = world.cache.misses();
+    world.cache.clear();
+    get(&reader, &rows[0].0, rows[0].1).unwrap().unwrap();
+    assert!(world.cache.misses() >= before + 4, "nothing is at hand that the cache has dropped");
 }
 
 #[test]
