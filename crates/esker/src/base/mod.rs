@@ -10,4 +10,5 @@ pub mod error;
 pub mod id;
 pub mod key;
 pub mod setsum;
+pub mod span;
 pub mod value;

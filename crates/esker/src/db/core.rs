@@ -27,7 +27,7 @@ use crate::commit::generation::{Queue, Sealed};
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, Lock, path_in};
 use crate::manifest::{Balance, Edit, Placed, Reason};
-use crate::merge::retain::Beneath;
+use crate::merge::retain::Keep;
 use crate::merge::rewrite::{Rewrite, Rewritten};
 use crate::segment::handle::Shelf;
 use crate::segment::{SegmentMeta, WriterOptions};
@@ -113,8 +113,12 @@ impl Core {
         sealed: &Sealed,
         written: &mut Vec<FileId>,
     ) -> Result<()> {
-        let snapshots = self.snapshots.pinned();
-        let rewritten = self.rewriting(writing, &snapshots, Beneath::Older, |rewrite| {
+        let keep = Keep {
+            snapshots: self.snapshots.pinned(),
+            spans: sealed.memtable.spans(),
+            ..Keep::default()
+        };
+        let rewritten = self.rewriting(writing, &keep, |rewrite| {
             flush(&sealed.memtable, sealed.last, rewrite, written)
         })?;
         let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
@@ -146,8 +150,7 @@ impl Core {
     pub(super) fn rewriting(
         &self,
         writing: &Writing,
-        snapshots: &[SeqNo],
-        beneath: Beneath,
+        keep: &Keep,
         job: impl FnOnce(&mut Rewrite<'_>) -> Result<Rewritten>,
     ) -> Result<Rewritten> {
         let mut rewrite = Rewrite {
@@ -156,8 +159,7 @@ impl Core {
             options: WriterOptions { compression: self.options.compression, ..Default::default() },
             segment_bytes: SEGMENT_BYTES,
             borders: Vec::new(),
-            snapshots,
-            beneath,
+            keep,
             allocate: &|| writing.ledger.allocate(),
             stopped: &|| writing.background.is_stopping(),
         };

@@ -22,7 +22,7 @@ use crate::compaction::policy::{
 };
 use crate::env::Gate;
 use crate::manifest::{Balance, Edit, Placed, Reason};
-use crate::merge::retain::Beneath;
+use crate::merge::retain::{Beneath, Keep};
 use crate::merge::rewrite::Rewritten;
 use crate::merge::run::Segments;
 use crate::segment::SegmentMeta;
@@ -214,14 +214,17 @@ impl Core {
         written: &mut Vec<FileId>,
     ) -> Result<Rewritten> {
         let Picked { step, version, inputs, policy, total_bytes, .. } = picked;
-        let snapshots = self.snapshots.pinned();
-        let beneath = if self.has_older(picked) { Beneath::Older } else { Beneath::Nothing };
+        let keep = Keep {
+            snapshots: self.snapshots.pinned(),
+            beneath: beneath(picked),
+            ..Keep::default()
+        };
         let is_last = step.level == LAST;
         let pieces = step.bytes.div_ceil(policy.segment_bytes(*total_bytes)).max(1);
         let last = version.runs.iter().filter(|run| run.level == LAST);
         let last = last.flat_map(|run| run.segments.iter()).map(|s| s.meta().smallest.clone());
         let borders: Vec<Box<[u8]>> = if is_last { Vec::new() } else { last.collect() };
-        let rewritten = self.rewriting(writing, &snapshots, beneath, |rewrite| {
+        let rewritten = self.rewriting(writing, &keep, |rewrite| {
             rewrite.segment_bytes = step.bytes.div_ceil(pieces);
             rewrite.borders = borders;
             job::merge(inputs, rewrite, written)
@@ -230,19 +233,23 @@ impl Core {
         self.counters.bytes_compacted.add(bytes);
         Ok(rewritten)
     }
+}
 
-    /// Whether an older run that is no input may hold a key of the inputs.
-    fn has_older(&self, picked: &Picked<'_>) -> bool {
-        let (smallest, largest) = &picked.step.keys;
-        let inputs: HashSet<FileId> = picked.step.inputs.iter().copied().collect();
-        let is_input = |segment: &Arc<Segment>| inputs.contains(&segment.meta().id);
-        let newest = picked.version.runs.iter().position(|run| run.segments.iter().any(is_input));
-        let older = picked.version.runs.iter().skip(newest.unwrap_or(0));
-        older.flat_map(|run| run.segments.iter()).any(|segment| {
+/// What older runs hold over the keys of the inputs, beside them.
+fn beneath(picked: &Picked<'_>) -> Beneath {
+    let (smallest, largest) = &picked.step.keys;
+    let inputs: HashSet<FileId> = picked.step.inputs.iter().copied().collect();
+    let is_input = |segment: &Arc<Segment>| inputs.contains(&segment.meta().id);
+    let newest = picked.version.runs.iter().position(|run| run.segments.iter().any(is_input));
+    let older = picked.version.runs.iter().skip(newest.unwrap_or(0));
+    let parts = older.map(|run| {
+        let part = run.segments.iter().filter(|segment| {
             let meta = segment.meta();
             !is_input(segment) && *meta.smallest <= **largest && *meta.largest >= **smallest
-        })
-    }
+        });
+        part.cloned().collect::<Segments>()
+    });
+    Beneath::of(parts.filter(|part| !part.is_empty()).collect())
 }
 
 /// What the policy sees of a version.

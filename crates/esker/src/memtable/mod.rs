@@ -34,6 +34,7 @@ use crate::base::batch::Ops;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, Kind, Lookup};
+use crate::base::span::Span;
 use crate::base::value::Value;
 use chains::Chains;
 use order::Order;
@@ -207,6 +208,14 @@ impl Memtable {
         let all = self.range_deletes.lock().clone();
         let entries = all.into_iter().map(|at| self.slab.entry(at));
         entries.filter(|entry| entry.seq <= up_to).collect()
+    }
+
+    /// What its range deletes cover: for a flush, which drops it.
+    pub fn spans(&self) -> Arc<[Span]> {
+        if !self.has_range_deletes() {
+            return Arc::new([]);
+        }
+        self.range_deletes(SeqNo::MAX).iter().filter_map(Span::of).collect()
     }
 
     /// Bytes reserved so far.

@@ -20,5 +20,5 @@ pub mod run;
 pub mod visible;
 
 pub use loser::Merged;
-pub use retain::{Beneath, Judged, Retain, Tally, Verdict};
+pub use retain::{Beneath, Judged, Keep, Retain, Tally, Verdict};
 pub use visible::{Item, Scope, Tombstones, Visible};

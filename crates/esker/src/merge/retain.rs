@@ -13,10 +13,12 @@
 //!    named, and the present, sees the same before and after.
 //! 2. Merge operands close nothing: in a stripe everything is kept from the newest version down to
 //!    and with the first put or delete.
-//! 3. A tombstone is dropped only if no older run can hold its key and no older version of its key
-//!    is kept (law 4). Its verdict waits until that is known, so it may come after the verdicts of
-//!    versions it shadows; the entries that are kept come in order.
-//! 4. Range tombstones are kept: dropping them, and what they cover, comes with `remove_range`.
+//! 3. A tombstone is dropped only if no segment beneath can hold an older version of its key, and
+//!    none is kept (law 4). Its verdict waits until that is known, so it may come after the verdicts
+//!    of versions it shadows; the entries that are kept come in order.
+//! 4. What a range delete of the same stripe covers is dropped, wherever in the tree that range
+//!    delete lies: no reader can be between the two (F-44). The range delete itself stays, unless it
+//!    is spent, or newer ones of its stripe hide all of it: they do all that it did.
 //! 5. Input that is not strictly in order is `Corruption`: numbers are unique, so a version that
 //!    comes twice was doubled (F-36).
 //! 6. in = kept + dropped, by setsum, over what was walked (law 6, SST-17).
@@ -26,17 +28,129 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 use crate::base::key::{Entry, Kind};
 use crate::base::setsum::Setsum;
+use crate::base::span::{Place, Skyline, Span};
 use crate::base::value::Value;
+use crate::merge::run::Segments;
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
-/// What lies beneath the runs that are rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beneath {
-    /// Older runs that may hold the same keys: tombstones stay.
-    Older,
+/// What a rewrite must keep, beside the newest version of each key. The default keeps all that some
+/// reader may need.
+#[derive(Clone, Debug, Default)]
+pub struct Keep {
+    /// Numbers at which anyone may still read, ascending: all below the newest entry of the input
+    /// and below the newest of `spans`. The present is always kept.
+    ///
+    /// Ask for them after `spans` was taken from a version: a reader who comes later is above both.
+    pub snapshots: Vec<SeqNo>,
+    /// What lies beneath the input.
+    pub beneath: Beneath,
+    /// Range deletes that are live and durable, or in the memtable that is flushed: whoever finds
+    /// the output finds them. In any order.
+    pub spans: Arc<[Span]>,
+    /// Range deletes of the input that can go: nothing they cover is left outside of the input, and
+    /// no snapshot is older than they are and may see what they cover.
+    pub spent: BTreeSet<SeqNo>,
+}
+
+/// What lies beneath the input of a rewrite: segments of older runs that are no part of it.
+#[derive(Clone, Debug)]
+pub struct Beneath(Below);
+
+#[derive(Clone, Debug)]
+enum Below {
+    Anything,
+    Runs(Vec<Segments>),
+}
+
+impl Beneath {
+    /// Any key may be there: tombstones stay.
+    pub const fn anything() -> Self {
+        Self(Below::Anything)
+    }
+
     /// Nothing: a tombstone that shadows nothing can go.
-    Nothing,
+    pub const fn nothing() -> Self {
+        Self(Below::Runs(Vec::new()))
+    }
+
+    /// These segments, run by run; within a run ascending and disjoint.
+    pub const fn of(runs: Vec<Segments>) -> Self {
+        Self(Below::Runs(runs))
+    }
+}
+
+impl Default for Beneath {
+    fn default() -> Self {
+        Self::anything()
+    }
+}
+
+/// Goes along what lies beneath, as keys ascend.
+struct Soundings<'a> {
+    beneath: &'a Beneath,
+    /// Of each run, how many segments end before the key.
+    places: Vec<usize>,
+}
+
+impl<'a> Soundings<'a> {
+    fn new(beneath: &'a Beneath) -> Self {
+        let runs = if let Below::Runs(runs) = &beneath.0 { runs.len() } else { 0 };
+        Self { beneath, places: vec![0; runs] }
+    }
+
+    /// Whether a version of `key` below `seq` may be there. Cost: a comparison a run, most times.
+    fn may_hold(&mut self, key: &[u8], seq: SeqNo) -> bool {
+        let Below::Runs(runs) = &self.beneath.0 else { return true };
+        let mut holds = false;
+        for (run, place) in runs.iter().zip(&mut self.places) {
+            while run.get(*place).is_some_and(|segment| *segment.meta().largest < *key) {
+                *place += 1;
+            }
+            let segment = run.get(*place).filter(|segment| segment.covers(key));
+            holds |= segment.is_some_and(|segment| segment.meta().seq_min < seq);
+        }
+        holds
+    }
+}
+
+/// The range deletes of each stripe, as keys ascend.
+struct Sweep {
+    /// By stripe; no more than there are up to the last stripe that has one.
+    skylines: Vec<(Skyline, Place)>,
+}
+
+impl Sweep {
+    fn new(spans: &[Span], snapshots: &[SeqNo]) -> Self {
+        let mut stripes: Vec<Vec<&Span>> = Vec::new();
+        for span in spans {
+            let stripe = stripe_of(span.seq, snapshots);
+            if stripes.len() <= stripe {
+                stripes.resize_with(stripe + 1, Vec::new);
+            }
+            stripes[stripe].push(span);
+        }
+        let skyline = |spans| (Skyline::of::<'_>(spans), Place::default());
+        Self { skylines: stripes.into_iter().map(skyline).collect() }
+    }
+
+    /// Whether no reader sees anything of `entry` because of range deletes.
+    #[inline]
+    fn hides(&mut self, entry: &Entry<'_>, stripe: Stripe) -> bool {
+        let Some((skyline, place)) = self.skylines.get_mut(stripe) else { return false };
+        match entry.kind {
+            Kind::RangeDelete => skyline.hides(entry.key, entry.value, entry.seq, FRAGMENTS_MAX),
+            _ => skyline.at_near(entry.key, place).seq > entry.seq,
+        }
+    }
+}
+
+/// So many fragments are looked at to find out that a range delete is hidden.
+const FRAGMENTS_MAX: usize = 64;
+
+fn stripe_of(seq: SeqNo, snapshots: &[SeqNo]) -> Stripe {
+    snapshots.partition_point(|&snapshot| snapshot < seq)
 }
 
 /// What becomes of an entry.
@@ -73,11 +187,11 @@ pub struct Tally {
 }
 
 /// Judges every entry of a cursor.
-pub struct Retain<C> {
+pub struct Retain<'a, C> {
     cursor: C,
-    /// Ascending.
-    snapshots: Vec<SeqNo>,
-    beneath: Beneath,
+    keep: &'a Keep,
+    beneath: Soundings<'a>,
+    sweep: Sweep,
     tally: Tally,
     phase: Phase,
     /// Key of the last entry judged; with the number, for the order. None before the first.
@@ -114,17 +228,15 @@ enum Step {
     End,
 }
 
-impl<C: Cursor> Retain<C> {
+impl<'a, C: Cursor> Retain<'a, C> {
     /// Judges all of `cursor`, from its first entry on.
-    ///
-    /// `snapshots`, ascending, must hold every number below the newest entry at which anyone may
-    /// still read: the live snapshots, and the visible number if entries lie above it.
-    pub fn new(cursor: C, snapshots: &[SeqNo], beneath: Beneath) -> Self {
-        debug_assert!(snapshots.is_sorted(), "snapshots must ascend");
+    pub fn new(cursor: C, keep: &'a Keep) -> Self {
+        debug_assert!(keep.snapshots.is_sorted(), "snapshots must ascend");
         Self {
             cursor,
-            snapshots: snapshots.to_vec(),
-            beneath,
+            keep,
+            beneath: Soundings::new(&keep.beneath),
+            sweep: Sweep::new(&keep.spans, &keep.snapshots),
             tally: Tally::default(),
             phase: Phase::New,
             key: Vec::new(),
@@ -228,9 +340,13 @@ impl<C: Cursor> Retain<C> {
         if new_key {
             self.closed = None;
         }
-        let stripe = self.snapshots.partition_point(|&snapshot| snapshot < entry.seq);
-        let shadowed = entry.kind != Kind::RangeDelete && self.closed == Some(stripe);
-        let waits = entry.kind == Kind::Delete && !shadowed && self.beneath == Beneath::Nothing;
+        let stripe = stripe_of(entry.seq, &self.keep.snapshots);
+        let shadowed = match entry.kind {
+            Kind::RangeDelete => self.keep.spent.contains(&entry.seq),
+            _ => self.closed == Some(stripe),
+        } || self.sweep.hides(&entry, stripe);
+        let waits =
+            entry.kind == Kind::Delete && !shadowed && !self.beneath.may_hold(entry.key, entry.seq);
         if !shadowed && !waits && !self.waiting.is_empty() {
             return Ok(Step::Release(Verdict::Keep));
         }

@@ -12,10 +12,10 @@
 //! 3. The sum of what came in is told by the source, not by this walk: a source that loses entries
 //!    is found too.
 
-use super::retain::{Beneath, Retain};
+use super::retain::{Keep, Retain};
 use crate::base::cursor::Cursor;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::{FileId, SeqNo};
+use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
 use crate::env::Env;
 use crate::segment::{SegmentMeta, SegmentWriter, WriterOptions};
@@ -34,10 +34,8 @@ pub struct Rewrite<'a> {
     pub segment_bytes: u64,
     /// A segment is cut before the first key at or above each of these, too: ascending.
     pub borders: Vec<Box<[u8]>>,
-    /// Numbers at which readers may still look, ascending.
-    pub snapshots: &'a [SeqNo],
-    /// Whether older runs may hold the same keys.
-    pub beneath: Beneath,
+    /// What must be kept.
+    pub keep: &'a Keep,
     /// A number for each output.
     pub allocate: &'a dyn Fn() -> FileId,
     /// Asked between entries now and then; true stops the job with `Interrupted`.
@@ -75,7 +73,7 @@ impl Rewrite<'_> {
         input: Setsum,
         written: &mut Vec<FileId>,
     ) -> Result<Rewritten> {
-        let mut retain = Retain::new(cursor, self.snapshots, self.beneath);
+        let mut retain = Retain::new(cursor, self.keep);
         let mut segments = Vec::new();
         let mut writer: Option<SegmentWriter> = None;
         let mut last_key = Vec::new();
