@@ -18,7 +18,7 @@ use crate::memtable::Memtable;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 /// The generation that is written, or one prepared to be.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Generation {
     pub log: Arc<LogFile>,
     /// Its memtable.
     pub memtable: Arc<Memtable>,
+    /// Bytes of it that were replayed: no writer was admitted with them.
+    pub replayed_bytes: u64,
 }
 
 /// A generation that takes no more writes, on its way to a segment.
@@ -47,6 +49,8 @@ pub struct Sealed {
     synced: AtomicBool,
     /// Where the log ends.
     pub log_bytes: u64,
+    /// Bytes that writers were admitted with, and have not been given back.
+    owed: AtomicU64,
 }
 
 impl Sealed {
@@ -59,13 +63,28 @@ impl Sealed {
             logs_from,
             synced: AtomicBool::new(false),
             log_bytes,
+            owed: AtomicU64::new(
+                generation.memtable.used_bytes() as u64 - generation.replayed_bytes,
+            ),
         }
     }
 
     /// A generation made from logs at open.
     pub fn replayed(memtable: Arc<Memtable>, last: SeqNo, logs_from: FileId) -> Self {
         let synced = AtomicBool::new(true);
-        Self { memtable, last, log: None, logs_from, synced, log_bytes: 0 }
+        let owed = AtomicU64::new(0);
+        Self { memtable, last, log: None, logs_from, synced, log_bytes: 0, owed }
+    }
+
+    /// What is to be given back when all but `left` of it is flushed; told once.
+    pub fn repaid_down_to(&self, left: u64) -> u64 {
+        let before = self.owed.fetch_min(left, SeqCst);
+        before.saturating_sub(left)
+    }
+
+    /// What has not been given back.
+    pub fn owed(&self) -> u64 {
+        self.owed.load(SeqCst)
     }
 
     /// Cuts the log behind its last frame and makes it durable, once. Everything in it must be

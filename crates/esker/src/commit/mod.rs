@@ -8,7 +8,7 @@
 //! 1. Reserve first (law 1): generation and both positions are fixed under one lock, before a byte
 //!    is written. A generation is sealed by taking it out of that lock; it is flushed when all its
 //!    reservations are visible.
-//! 2. A write waits for room before it takes any lock.
+//! 2. A write is admitted before it takes any lock: see [`pace`].
 //! 3. The first failure of a write or sync is final (law 9): see [`poison`].
 //!
 //! Lock order: `Group`'s state, then `front`. Nothing waits while holding `front`.
@@ -17,6 +17,7 @@ pub mod durability;
 pub mod generation;
 pub mod group;
 pub mod line;
+pub mod pace;
 pub mod poison;
 pub mod replay;
 
@@ -34,6 +35,7 @@ pub use durability::Durability;
 use generation::{Generation, Queue, Sealed};
 use group::{Group, Stage};
 use line::{Line, Ticket};
+use pace::Pace;
 use parking_lot::Mutex;
 use poison::Poison;
 use std::cell::RefCell;
@@ -70,7 +72,10 @@ pub struct Start {
     pub visible: SeqNo,
     /// The first number to give out.
     pub next: SeqNo,
-    /// How many sealed generations may wait for the flush before writers do.
+    /// How fast writers may go.
+    pub pace: Arc<Pace>,
+    /// How many sealed generations may wait for the flush before writers do, however they were
+    /// admitted.
     pub sealed_max: usize,
     /// Bytes of a memtable.
     pub slab_bytes: usize,
@@ -96,7 +101,7 @@ pub struct Committer {
     idle: AtomicBool,
     sealed_max: usize,
     slab_bytes: usize,
-    waits: AtomicU64,
+    pace: Arc<Pace>,
 }
 
 /// Where writes go: guarded by one short lock.
@@ -173,7 +178,7 @@ impl Committer {
             idle: AtomicBool::new(true),
             sealed_max: start.sealed_max,
             slab_bytes: start.slab_bytes,
-            waits: AtomicU64::new(0),
+            pace: start.pace,
         }
     }
 
@@ -199,9 +204,9 @@ impl Committer {
         front.sealed_log_bytes + front.tail.position()
     }
 
-    /// How often a writer waited for room.
-    pub fn waits(&self) -> u64 {
-        self.waits.load(SeqCst)
+    /// How fast writers may go.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// The first failure, if any.
@@ -220,7 +225,11 @@ impl Committer {
         }
         self.poison.refuse()?;
         let bytes = Memtable::need(ops);
-        let Places { claim, log, memtable, slot, first } = self.claim(ops, bytes)?;
+        // With nothing to flush there is nothing to wait for.
+        let ended = || self.queue.is_empty() || self.host.stuck().is_some();
+        self.pace.admit(&*self.env, bytes as u64, &self.poison, ended)?;
+        let claimed = self.claim(ops, bytes).inspect_err(|_| self.pace.cancel(bytes as u64));
+        let Places { claim, log, memtable, slot, first } = claimed?;
         self.fill(ops, log).inspect_err(|error| self.fail(error))?;
         memtable.fill(slot, ops, first);
         let last = claim.finish();
@@ -293,7 +302,6 @@ impl Committer {
 
     /// Waits, without any lock, until the flush has taken a generation away.
     fn wait_for_room(&self) -> Result<()> {
-        self.waits.fetch_add(1, SeqCst);
         let has_room = || self.queue.len() < self.sealed_max;
         let ended = || self.poison.is_set() || self.host.stuck().is_some();
         // What a blocked writer can do meanwhile is what the flush needs next (MOSS-11).
@@ -351,7 +359,7 @@ impl Committer {
             // Another writer has rotated into the small one meanwhile: its log is taken.
             return Ok(());
         }
-        front.prepared = Some(Generation { log_id, log, memtable });
+        front.prepared = Some(Generation { log_id, log, memtable, replayed_bytes: 0 });
         Ok(())
     }
 
@@ -442,6 +450,7 @@ impl Committer {
         self.line.wake_all();
         self.group.wake_all();
         self.queue.moved.open();
+        self.pace.wake_all();
     }
 
     /// Refuses writes from here on, and makes durable what was written. Answers where the log ends,

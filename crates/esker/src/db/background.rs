@@ -149,6 +149,7 @@ fn flush(core: &Core, writing: &Writing) -> Result<Next> {
     }
     // Whoever waits for room must see the error, or the room.
     writing.queue.moved.open();
+    writing.committer.pace().wake_all();
     if result? {
         writing.background.wake_compaction();
         return Ok(Next::Again);

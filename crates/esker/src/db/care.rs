@@ -62,6 +62,7 @@ impl Core {
         // A write or flush that waits for the workers must not wait for ever.
         writing.background.stop();
         writing.queue.moved.open();
+        writing.committer.pace().wake_all();
         writing.committer.poison().refuse()?;
         let end = writing.committer.close()?;
         let mut ledger = writing.ledger.lock();

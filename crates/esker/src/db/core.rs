@@ -24,11 +24,12 @@ use crate::base::id::{FileId, SeqNo};
 use crate::base::setsum::Setsum;
 use crate::commit::Committer;
 use crate::commit::generation::{Queue, Sealed};
+use crate::compaction::policy::LAST;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, Lock, path_in};
 use crate::manifest::{Balance, Edit, Placed, Reason};
 use crate::merge::retain::Keep;
-use crate::merge::rewrite::{Rewrite, Rewritten};
+use crate::merge::rewrite::{Progress, Rewrite, Rewritten};
 use crate::segment::handle::Shelf;
 use crate::segment::{SegmentMeta, WriterOptions};
 use crate::tree::flush::flush;
@@ -36,6 +37,7 @@ use crate::tree::version::Version;
 use crate::tree::view::Views;
 use crate::txn::snapshot::Registry;
 use parking_lot::{Mutex, RwLock};
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -118,7 +120,8 @@ impl Core {
             spans: sealed.memtable.spans(),
             ..Keep::default()
         };
-        let rewritten = self.rewriting(writing, &keep, |rewrite| {
+        let tick = self.flush_tick(writing, sealed);
+        let rewritten = self.rewriting(writing, &tick, &keep, |rewrite| {
             flush(&sealed.memtable, sealed.last, rewrite, written)
         })?;
         let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
@@ -140,16 +143,63 @@ impl Core {
         writing.committer.note_flushed(sealed.last);
         writing.queue.pop();
         drop(ledger);
+        writing.committer.pace().give(sealed.repaid_down_to(0));
         for log in gone {
             self.remove(FileKind::Log.name(log));
         }
         Ok(())
     }
 
+    /// What a flush does now and then: it lets writers in for what it has written, and while too
+    /// many runs lie on each other it goes on only as compactions do.
+    fn flush_tick<'a>(
+        &'a self,
+        writing: &'a Writing,
+        sealed: &'a Sealed,
+    ) -> impl Fn(Progress) -> bool + 'a {
+        let records = sealed.memtable.stats().records.max(1) as u64;
+        let owed = sealed.owed();
+        let pace = writing.committer.pace();
+        let bytes_before = Cell::new(0);
+        let compacted = Cell::new(pace.compacted());
+        move |progress| {
+            let left = owed
+                - (owed as u128 * progress.entries.min(records) as u128 / records as u128) as u64;
+            pace.give(sealed.repaid_down_to(left));
+            let bytes = progress.bytes - bytes_before.replace(progress.bytes);
+            let ended = || {
+                let stopped =
+                    writing.background.is_stopping() || writing.committer.poison().is_set();
+                stopped || !writing.steps.is_running()
+            };
+            let bytes = bytes * self.debt(writing);
+            compacted.set(match bytes {
+                0 => pace.compacted(),
+                _ => pace.repay(&*self.env, compacted.get(), bytes, ended),
+            });
+            writing.background.is_stopping()
+        }
+    }
+
+    /// How many bytes a compaction should write for each that a flush writes, so that the runs that
+    /// lie on each other become no more; 0 while they are few.
+    fn debt(&self, writing: &Writing) -> u64 {
+        let view = self.views.load();
+        let fan_in = self.options.compaction.fan_in;
+        let runs_of = |level| view.version.runs.iter().filter(|run| run.level == level).count();
+        let runs = (0..LAST).map(runs_of).max().unwrap_or(0);
+        let over = runs.saturating_sub(2 * fan_in);
+        if over == 0 || !self.options.background || !writing.steps.is_running() {
+            return 0;
+        }
+        (1 + 4 * over / fan_in).min(8) as u64
+    }
+
     /// Runs `job` with the way outputs are written, and makes their names durable.
     pub(super) fn rewriting(
         &self,
         writing: &Writing,
+        tick: &dyn Fn(Progress) -> bool,
         keep: &Keep,
         job: impl FnOnce(&mut Rewrite<'_>) -> Result<Rewritten>,
     ) -> Result<Rewritten> {
@@ -161,7 +211,7 @@ impl Core {
             borders: Vec::new(),
             keep,
             allocate: &|| writing.ledger.allocate(),
-            stopped: &|| writing.background.is_stopping(),
+            tick,
         };
         let rewritten = job(&mut rewrite)?;
         self.env

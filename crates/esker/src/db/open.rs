@@ -29,6 +29,7 @@ use crate::base::id::{CollectionId, FileId, SeqNo};
 use crate::base::key::split_full_key;
 use crate::cache::BlockCache;
 use crate::commit::generation::{Generation, Queue, Sealed};
+use crate::commit::pace::Pace;
 use crate::commit::poison::Poison;
 use crate::commit::replay::{Replay, Replayed};
 use crate::commit::{Committer, Host, Start};
@@ -56,7 +57,7 @@ const SEQ_JUMP: u64 = 1 << 28;
 /// With so many replayed logs the memtable is flushed instead of written on.
 const LOGS_MAX: usize = 8;
 /// Sealed generations that may wait for their flush before writers wait.
-const SEALED_MAX: usize = 2;
+const SEALED_MAX: usize = 4;
 
 /// Opens the database in `dir`.
 pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
@@ -317,17 +318,19 @@ impl Opening<'_> {
         }
         let last = self.replayed.last;
         let jump = self.jump();
+        let replayed_bytes = memtable.used_bytes() as u64;
         let committer = Committer::new(Start {
             env: env.clone(),
             views: views.clone(),
             host: Box::new(host),
             poison,
             queue: queue.clone(),
-            generation: Generation { log_id, log, memtable },
+            generation: Generation { log_id, log, memtable, replayed_bytes },
             previous: self.replayed.end,
             // What is jumped over will never be written: nobody waits for it.
             visible: SeqNo(last.0 + jump),
             next: SeqNo(last.0 + 1 + jump),
+            pace: Arc::new(Pace::new(options.slab() as u64 * (SEALED_MAX as u64 - 1))),
             sealed_max: SEALED_MAX,
             slab_bytes: options.slab(),
         });

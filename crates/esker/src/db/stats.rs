@@ -81,7 +81,13 @@ pub struct Stats {
     /// Syncs that durable commits have shared since the open.
     pub syncs: u64,
     /// How often a writer waited because flushes were behind.
-    pub write_waits: u64,
+    pub flush_waits: u64,
+    /// How long in all, in microseconds.
+    pub flush_wait_us: u64,
+    /// How often a writer waited because compactions were behind, and flushes waited for them.
+    pub compaction_waits: u64,
+    /// How long in all, in microseconds.
+    pub compaction_wait_us: u64,
     /// Whether a failed write has made the database read-only.
     pub read_only: bool,
 }
@@ -121,7 +127,11 @@ impl Stats {
             stats.durable = writing.committer.durable().0;
             stats.syncs = writing.committer.syncs();
             stats.bytes_logged = writing.committer.bytes_logged();
-            stats.write_waits = writing.committer.waits();
+            let pace = writing.committer.pace();
+            stats.flush_waits = pace.flush_waits().count();
+            stats.flush_wait_us = pace.flush_waits().nanos() / 1000;
+            stats.compaction_waits = pace.compaction_waits().count();
+            stats.compaction_wait_us = pace.compaction_waits().nanos() / 1000;
             stats.read_only = writing.committer.poison().is_set();
         }
         Ok(stats)
@@ -154,7 +164,10 @@ impl Stats {
             ("bytes_flushed", self.bytes_flushed),
             ("bytes_compacted", self.bytes_compacted),
             ("syncs", self.syncs),
-            ("write_waits", self.write_waits),
+            ("flush_waits", self.flush_waits),
+            ("flush_wait_us", self.flush_wait_us),
+            ("compaction_waits", self.compaction_waits),
+            ("compaction_wait_us", self.compaction_wait_us),
             ("read_only", u64::from(self.read_only)),
         ]
     }

@@ -23,12 +23,13 @@ use crate::compaction::policy::{
 use crate::env::Gate;
 use crate::manifest::{Balance, Edit, Placed, Reason};
 use crate::merge::retain::{Beneath, Keep};
-use crate::merge::rewrite::Rewritten;
+use crate::merge::rewrite::{Progress, Rewritten};
 use crate::merge::run::Segments;
 use crate::segment::SegmentMeta;
 use crate::segment::handle::Segment;
 use crate::tree::version::Version;
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -106,6 +107,8 @@ impl Core {
         let mut written = Vec::new();
         let result = self.carry_out(writing, &picked, &mut written);
         drop(picked);
+        // A flush that waits for compactions must not wait for one that has ended.
+        writing.committer.pace().wake_all();
         self.finish_job(result, &written)?;
         self.empty_trash();
         Ok(true)
@@ -224,7 +227,13 @@ impl Core {
         let last = version.runs.iter().filter(|run| run.level == LAST);
         let last = last.flat_map(|run| run.segments.iter()).map(|s| s.meta().smallest.clone());
         let borders: Vec<Box<[u8]>> = if is_last { Vec::new() } else { last.collect() };
-        let rewritten = self.rewriting(writing, &keep, |rewrite| {
+        let pace = writing.committer.pace();
+        let told = Cell::new(0);
+        let tick = |progress: Progress| {
+            pace.note_compacted(progress.bytes - told.replace(progress.bytes));
+            writing.background.is_stopping()
+        };
+        let rewritten = self.rewriting(writing, &tick, &keep, |rewrite| {
             rewrite.segment_bytes = step.bytes.div_ceil(pieces);
             rewrite.borders = borders;
             job::merge(inputs, rewrite, written)

@@ -38,8 +38,9 @@ pub struct Rewrite<'a> {
     pub keep: &'a Keep,
     /// A number for each output.
     pub allocate: &'a dyn Fn() -> FileId,
-    /// Asked between entries now and then; true stops the job with `Interrupted`.
-    pub stopped: &'a dyn Fn() -> bool,
+    /// Told between entries now and then how far the job is: entries and bytes written. It may hold
+    /// the job up; true stops it with `Interrupted`.
+    pub tick: &'a dyn Fn(Progress) -> bool,
 }
 
 /// What a rewrite made.
@@ -59,8 +60,17 @@ pub struct Rewritten {
     pub entries_dropped: u64,
 }
 
-/// How often a job asks whether to stop, in entries.
-const STOP_EVERY: u64 = 4096;
+/// How far a job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries that it has written.
+    pub entries: u64,
+    /// Bytes that it has written, about.
+    pub bytes: u64,
+}
+
+/// How often a job tells how far it is, in entries.
+const TICK_EVERY: u64 = 512;
 
 impl Rewrite<'_> {
     /// Writes what is to be kept of `cursor`, whose entries sum to `input`.
@@ -78,11 +88,15 @@ impl Rewrite<'_> {
         let mut writer: Option<SegmentWriter> = None;
         let mut last_key = Vec::new();
         let mut count = 0u64;
+        let mut finished = 0u64;
         let mut borders = self.borders.as_slice();
         while let Some(entry) = retain.next_kept()? {
             count += 1;
-            if count.is_multiple_of(STOP_EVERY) && (self.stopped)() {
-                return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
+            if count.is_multiple_of(TICK_EVERY) {
+                let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
+                if (self.tick)(Progress { entries: count, bytes: finished + open }) {
+                    return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
+                }
             }
             let mut full = writer.as_ref().is_some_and(|w| w.byte_count() >= self.segment_bytes);
             while let Some((border, rest)) = borders.split_first()
@@ -92,7 +106,9 @@ impl Rewrite<'_> {
                 full = true;
             }
             if full && *last_key != *entry.key {
-                segments.extend(writer.take().map(SegmentWriter::finish).transpose()?);
+                let done = writer.take().map(SegmentWriter::finish).transpose()?;
+                finished += done.as_ref().map_or(0, |meta| meta.bytes);
+                segments.extend(done);
             }
             let open = match &mut writer {
                 Some(open) => open,

@@ -29,6 +29,9 @@ use std::sync::Arc;
 
 /// How much is gathered before it is written.
 const BUFFER_BYTES: usize = 512 << 10;
+/// How much is written before it is synced: others that sync meanwhile, commits above all, never
+/// wait behind more than this.
+const SYNC_BYTES: u64 = 4 << 20;
 
 /// How a segment is written.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,8 @@ pub struct SegmentWriter {
     /// What was sealed and not yet written; it belongs at `written`.
     out: Vec<u8>,
     written: u64,
+    /// Up to here the file is durable.
+    synced: u64,
     block: BlockBuilder,
     scratch: Vec<u8>,
     last_key: Vec<u8>,
@@ -108,6 +113,7 @@ impl SegmentWriter {
             failed: None,
             out: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4),
             written: 0,
+            synced: 0,
             block: BlockBuilder::new(options.restart_interval),
             scratch: Vec::new(),
             last_key: Vec::new(),
@@ -266,7 +272,16 @@ impl SegmentWriter {
         write(&*self.file, self.id, &self.out, self.written)?;
         self.written += to_u64(self.out.len());
         self.out.clear();
+        if self.written - self.synced >= SYNC_BYTES {
+            self.sync()?;
+        }
         Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.synced = self.written;
+        let name = FileKind::Segment.name(self.id);
+        self.file.sync().map_err(|error| Error::io(format_args!("sync {name}"), error))
     }
 
     /// Writes what is left, syncs the file and says what it holds.
@@ -297,8 +312,7 @@ impl SegmentWriter {
         let footer = encode_footer(&layout, self.id);
         self.out.extend_from_slice(&footer);
         self.write_out()?;
-        let name = FileKind::Segment.name(self.id);
-        self.file.sync().map_err(|error| Error::io(format_args!("sync {name}"), error))?;
+        self.sync()?;
         Ok(self.properties.meta(self.id, self.written))
     }
 
