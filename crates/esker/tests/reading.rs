@@ -242,3 +242,54 @@ fn what_filters_let_pass_is_counted() {
         assert!(passes < 20 * runs, "{passes} of {}", 1000 * runs);
     }
 }
+
+/// Runs with and without prefixes in their filters, tombstones, snapshots: a walk over a prefix shows
+/// what a walk over all would, from both ends.
+#[test]
+fn a_walk_over_a_prefix_skips_no_key_of_it() {
+    for seed in 0..2 {
+        for way in 0..4 {
+            let (world, mut dice) = (Sim::new(seed), Dice::new(seed * 100 + way));
+            let options = &ways(&world)[way as usize];
+            drop(written(&options.clone().prefix_filter(2), &mut dice));
+            drop(written(&options.clone().prefix_filter(0), &mut dice));
+            let Written { db: _db, c, snapshots } =
+                written(&options.clone().prefix_filter(5), &mut dice);
+            for _ in 0..150 {
+                let mut prefix = any_key(&mut dice);
+                prefix.truncate(dice.index(12));
+                let then = c.at(&snapshots[dice.index(snapshots.len())]);
+                let walks = [(c.iter(), c.prefix(&prefix)), (then.iter(), then.prefix(&prefix))];
+                for (all, some) in walks {
+                    let all = all.map(Result::unwrap);
+                    let want: Vec<_> = all.filter(|(key, _)| key.starts_with(&prefix)).collect();
+                    assert_eq!(some.map(Result::unwrap).collect::<Vec<_>>(), want);
+                }
+                let back = then.prefix(&prefix).rev().map(|pair| pair.unwrap().0);
+                let mut back: Vec<_> = back.collect();
+                back.reverse();
+                let forth: Vec<_> = then.prefix(&prefix).map(|pair| pair.unwrap().0).collect();
+                assert_eq!(back, forth);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_walk_over_an_absent_prefix_reads_no_block() {
+    let reads = |prefix_filter: usize| {
+        let world = Sim::new(7);
+        let options = options(&world).access(Access::Positioned).prefix_filter(prefix_filter);
+        let db = options.memory_budget(1 << 20).open("db").unwrap();
+        let c = fill(&db);
+        // Opens all, and loads their filters.
+        c.get("m").unwrap();
+        let before = world.count(Calls::READ);
+        for i in 0..100 {
+            assert_eq!(c.prefix(format!("m{i:03}-")).count(), 0);
+        }
+        world.count(Calls::READ) - before
+    };
+    let (with, without) = (reads(4), reads(0));
+    assert!(with * 10 < without, "{with} reads with prefixes in the filter, {without} without");
+}

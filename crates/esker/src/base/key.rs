@@ -88,6 +88,12 @@ pub fn hash_full_key(full: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(full)
 }
 
+/// The hash that filters use for the first bytes of full keys: another than that of a full key of the
+/// same bytes.
+pub fn hash_prefix(prefix: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(prefix, 1)
+}
+
 /// The first full key that does not start with `prefix`; none if every key above does.
 pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let keep = prefix.iter().rposition(|&byte| byte != u8::MAX)?;

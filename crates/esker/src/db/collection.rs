@@ -1,7 +1,7 @@
 //! A collection, and a collection as a snapshot sees it.
 
 use super::handle::Handle;
-use super::range::{Range, bounds_of, bounds_of_prefix};
+use super::range::{Range, bounds_of};
 use crate::base::batch::Op;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
@@ -212,9 +212,12 @@ impl View {
         self.open(bounds_of(self.id, &range))
     }
 
-    /// The pairs whose keys begin with `prefix`.
+    /// The pairs whose keys begin with `prefix`. Files that hold none of them are left unread, as far
+    /// as their borders tell, and with [`Options::prefix_filter`](crate::Options::prefix_filter)
+    /// their filters.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
-        self.open(bounds_of_prefix(self.id, prefix.as_ref()))
+        let view = self.handle.core.views.load_full();
+        Range::of_prefix(view, self.pin.clone(), self.id, prefix.as_ref())
     }
 
     /// All pairs.

@@ -206,7 +206,11 @@ impl Core {
         let mut rewrite = Rewrite {
             env: &self.env,
             dir: &self.dir,
-            options: WriterOptions { compression: self.options.compression, ..Default::default() },
+            options: WriterOptions {
+                compression: self.options.compression,
+                prefix_filter: self.options.prefix_filter,
+                ..WriterOptions::default()
+            },
             segment_bytes: SEGMENT_BYTES,
             borders: Vec::new(),
             keep,

@@ -44,6 +44,7 @@ pub struct Options {
     pub(super) access: Access,
     pub(super) compression: Compression,
     pub(super) max_open_files: usize,
+    pub(super) prefix_filter: usize,
     pub(super) background: bool,
     pub(super) compaction: Policy,
     pub(super) compaction_threads: usize,
@@ -62,6 +63,7 @@ impl Default for Options {
             access: Access::Mapped,
             compression: Compression::None,
             max_open_files: 1000,
+            prefix_filter: 0,
             background: true,
             compaction: Policy::BALANCED,
             compaction_threads: 2,
@@ -127,6 +129,19 @@ impl Options {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Puts the first `bytes` bytes of each key into the filters of new files, beside the keys, so
+    /// that a walk over a prefix of at least that length skips files that hold none of it. Default
+    /// 0: no prefixes.
+    ///
+    /// Worth it where keys share such beginnings (an owner, a document) and many walks find little:
+    /// the filter grows by a key for each different beginning. Files written before keep what they
+    /// have.
+    #[must_use]
+    pub fn prefix_filter(mut self, bytes: usize) -> Self {
+        self.prefix_filter = bytes;
         self
     }
 

@@ -8,7 +8,7 @@ use crate::base::id::CollectionId;
 use crate::base::key::prefix_end;
 use crate::base::value::{Key, Value};
 use crate::merge::loser::Merged;
-use crate::merge::visible::{Item, Scope, Tombstones, Visible};
+use crate::merge::visible::{Item, Open, Scope, Tombstones, Visible};
 use crate::tree::view::View as TreeView;
 use crate::txn::snapshot::Pin;
 use std::iter::FusedIterator;
@@ -45,23 +45,32 @@ pub(super) fn bounds_of<K: AsRef<[u8]>>(
     (start, end)
 }
 
-/// The bounds of all keys of a collection that begin with `prefix`.
-pub(super) fn bounds_of_prefix(id: CollectionId, prefix: &[u8]) -> FullBounds {
-    let full = [&id.0.to_be_bytes()[..], prefix].concat();
-    let end = after(&full);
-    (Bound::Included(full.into()), end)
-}
-
 fn after(prefix: &[u8]) -> Bound<Box<[u8]>> {
     prefix_end(prefix).map_or(Bound::Unbounded, |end| Bound::Excluded(end.into()))
 }
 
 impl Range {
     /// What `pin` sees of `bounds` in `view`, which must be as new as the pin.
-    pub(super) fn new(view: Arc<TreeView>, pin: Pin, (start, end): FullBounds) -> Self {
+    pub(super) fn new(view: Arc<TreeView>, pin: Pin, bounds: FullBounds) -> Self {
         let seq = pin.seq();
-        let scope = Scope { seq, start, end, tombstones: Tombstones::Hidden };
-        let open = Box::new(move || Ok(view.cursor(seq)));
+        Self::opened(pin, bounds, Box::new(move || Ok(view.cursor(seq))))
+    }
+
+    /// What `pin` sees in `view` of the keys of a collection that begin with `prefix`.
+    pub(super) fn of_prefix(
+        view: Arc<TreeView>,
+        pin: Pin,
+        id: CollectionId,
+        prefix: &[u8],
+    ) -> Self {
+        let seq = pin.seq();
+        let full = [&id.0.to_be_bytes()[..], prefix].concat();
+        let bounds = (Bound::Included(full.clone().into()), after(&full));
+        Self::opened(pin, bounds, Box::new(move || view.cursor_of_prefix(seq, &full)))
+    }
+
+    fn opened(pin: Pin, (start, end): FullBounds, open: Open<Merged>) -> Self {
+        let scope = Scope { seq: pin.seq(), start, end, tombstones: Tombstones::Hidden };
         Self { visible: Visible::new(open, scope), _pin: pin }
     }
 

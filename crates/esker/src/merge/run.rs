@@ -9,7 +9,7 @@ use crate::base::id::SeqNo;
 use crate::base::key::{Entry, Kind, Lookup};
 use crate::base::value::Value;
 use crate::segment::handle::Segment;
-use crate::segment::{Held, SegmentCursor};
+use crate::segment::{Held, SegmentCursor, SegmentMeta};
 use std::sync::Arc;
 
 /// The segments of one run, ascending and disjoint.
@@ -64,6 +64,24 @@ pub fn get_all_in_run<'k>(
         })?;
     }
     Ok(())
+}
+
+/// Whether a key of `run` may begin with `prefix`, a full key's first bytes.
+///
+/// Cost: two searches in memory, and a filter probe if one segment reaches over all such keys.
+/// Errors: `Corruption`, `Io`; neither means that there is no such key.
+pub fn may_contain_prefix(run: &[Arc<Segment>], prefix: &[u8]) -> Result<bool> {
+    let at = run.partition_point(|segment| *segment.meta().largest < *prefix);
+    let Some(segment) = run.get(at) else { return Ok(false) };
+    let SegmentMeta { smallest, largest, .. } = segment.meta();
+    if smallest.starts_with(prefix) || largest.starts_with(prefix) {
+        return Ok(true);
+    }
+    // The first that ends at or above the prefix: it either begins above it, or reaches over it.
+    if **smallest > *prefix {
+        return Ok(false);
+    }
+    segment.read(|reader| reader.may_contain_prefix(prefix))
 }
 
 /// Whether blocks whose checksum was right once are believed.

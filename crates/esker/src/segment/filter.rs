@@ -1,4 +1,4 @@
-//! The filter: a blocked Bloom filter over the full keys of a segment.
+//! The filter: a blocked Bloom filter over the full keys of a segment, and perhaps their prefixes.
 //!
 //! ```text
 //! filter | piece ×F |          all but the last of 4096 bytes

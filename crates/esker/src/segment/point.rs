@@ -12,12 +12,12 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
 use super::block::{self, Found};
-use super::format::Damage;
+use super::format::{Damage, to_usize};
 use super::handle::Asked;
 use super::reader::{Payload, SegmentReader, Trust};
 use crate::base::error::Result;
-use crate::base::id::SeqNo;
-use crate::base::key::{Kind, Lookup};
+use crate::base::id::{CollectionId, SeqNo};
+use crate::base::key::{Kind, Lookup, hash_prefix};
 use crate::base::value::Value;
 use std::sync::Arc;
 
@@ -123,10 +123,29 @@ impl SegmentReader {
     /// Errors: `Io`, `Corruption`; neither means that the key is absent (F-40).
     #[inline]
     pub fn may_contain(&self, hash: u64) -> Result<bool> {
-        let shape = &self.properties.filter;
-        if shape.lines == 0 {
+        if self.properties.filter.lines == 0 {
             return Ok(true);
         }
+        self.probe(hash)
+    }
+
+    /// Whether a key that begins with `prefix` may be here, a full key's first bytes; always true
+    /// unless the filter holds prefixes, and none that are longer. Errors as of
+    /// [`SegmentReader::may_contain`].
+    pub fn may_contain_prefix(&self, prefix: &[u8]) -> Result<bool> {
+        let len = to_usize(self.properties.prefix_filter);
+        match prefix.get(..CollectionId::BYTES.saturating_add(len)) {
+            Some(first) if len > 0 && self.properties.filter.lines > 0 => {
+                self.probe(hash_prefix(first))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Asks the filter, which must be there.
+    #[inline]
+    fn probe(&self, hash: u64) -> Result<bool> {
+        let shape = &self.properties.filter;
         let place = shape.place(hash);
         let piece = self.filter_piece(place, Trust::of_read(hash))?;
         let line = piece.bytes().get(place.line_at..).and_then(|rest| rest.first_chunk());

@@ -8,8 +8,10 @@
 //! 1. An unknown tag below [`TAG_REQUIRED`] is skipped: it may be ignored by readers that do not
 //!    know it. One at or above it makes the file `Unsupported`.
 //! 2. A number that cannot be true of a file this long is damage (F-39).
+//! 3. Tag 19 is written only where the filter holds prefixes: without them a file has the bytes it
+//!    always had.
 //!
-//! Tags kept for later: 18 bytes per blob file, 19 prefix filter, 20 largest end of a range delete.
+//! Tags kept for later: 18 bytes per blob file, 20 largest end of a range delete.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
@@ -67,6 +69,8 @@ pub(super) struct Properties {
     pub(super) raw_bytes: u64,
     pub(super) restart_interval: u64,
     pub(super) block_bytes: u64,
+    /// How many first bytes of user keys are in the filter too; 0 if none are.
+    pub(super) prefix_filter: u64,
 }
 
 /// Where [`Properties::kinds`] counts a kind.
@@ -138,6 +142,9 @@ impl Properties {
         for (tag, value) in (10..).zip(numbers) {
             bytes(tag, &number(value));
         }
+        if self.prefix_filter > 0 {
+            bytes(19, &number(self.prefix_filter));
+        }
         out
     }
 
@@ -202,6 +209,7 @@ impl Properties {
             15 => &mut self.raw_bytes,
             16 => &mut self.restart_interval,
             17 => &mut self.block_bytes,
+            19 => &mut self.prefix_filter,
             _ => return Some(false),
         };
         *place = parse_number(value)?;
@@ -252,6 +260,7 @@ mod tests {
             raw_bytes: 9000,
             restart_interval: 16,
             block_bytes: 4096,
+            prefix_filter: 0,
         };
         let layout =
             Layout { data: 9000, filter: filter.byte_count(), partitions: 90, ..Layout::default() };
@@ -264,6 +273,9 @@ mod tests {
         assert_eq!(Properties::decode(&properties.encode(), &layout).unwrap(), properties);
         let meta = properties.meta(FileId(4), 12);
         assert_eq!((meta.entries, meta.deletes, meta.range_deletes), (124, 20, 1));
+        let with_prefixes = Properties { prefix_filter: 300, ..properties };
+        let bytes = with_prefixes.encode();
+        assert_eq!(Properties::decode(&bytes, &layout).unwrap(), with_prefixes);
     }
 
     /// F-38: what an older reader may ignore it skips; what it must understand it refuses.

@@ -12,8 +12,8 @@ use super::index::{Child, Index};
 use super::properties::{Properties, kind_place};
 use super::reader::{RangeTombstone, SegmentReader, Trust};
 use crate::base::error::{Error, Result};
-use crate::base::id::SeqNo;
-use crate::base::key::{Entry, Kind, hash_full_key};
+use crate::base::id::{CollectionId, SeqNo};
+use crate::base::key::{Entry, Kind, hash_full_key, hash_prefix};
 use crate::base::setsum::Setsum;
 use std::borrow::Cow;
 
@@ -210,7 +210,15 @@ impl Audit<'_> {
         if shape.lines == 0 {
             return true;
         }
-        let hash = hash_full_key(key);
+        let prefix_len = to_usize(self.reader.properties.prefix_filter);
+        let prefix = key.get(..CollectionId::BYTES.saturating_add(prefix_len));
+        let prefix = prefix.filter(|_| prefix_len > 0).map(hash_prefix);
+        [Some(hash_full_key(key)), prefix].into_iter().flatten().all(|hash| self.holds(hash))
+    }
+
+    /// Whether the filter, which must be there, holds `hash`.
+    fn holds(&self, hash: u64) -> bool {
+        let shape = &self.reader.properties.filter;
         let place = shape.place(hash);
         let at = to_usize(place.piece_at).saturating_add(place.line_at);
         let line = self.filter.get(at..).and_then(|rest| rest.first_chunk::<LINE_BYTES>());
@@ -230,6 +238,7 @@ impl Audit<'_> {
         self.seen.filter = stated.filter;
         self.seen.restart_interval = stated.restart_interval;
         self.seen.block_bytes = stated.block_bytes;
+        self.seen.prefix_filter = stated.prefix_filter;
         if self.seen != *stated {
             let (want, found) = (format!("{stated:?}"), format!("{:?}", self.seen));
             return Err(damaged(reader.id(), layout.properties_at(), want, found));

@@ -19,8 +19,8 @@ use super::index::{IndexBuilder, separator};
 use super::properties::{Properties, SegmentMeta, kind_place};
 use crate::base::coding::put_varint;
 use crate::base::error::{Error, Result};
-use crate::base::id::{FileId, SeqNo};
-use crate::base::key::{Entry, Kind, hash_full_key, pack_tag};
+use crate::base::id::{CollectionId, FileId, SeqNo};
+use crate::base::key::{Entry, Kind, hash_full_key, hash_prefix, pack_tag};
 use crate::base::setsum::Setsum;
 use crate::env::names::FileKind;
 use crate::env::{Env, File, path_in, write_all_at};
@@ -45,6 +45,9 @@ pub struct WriterOptions {
     pub compression: Compression,
     /// Bits of the filter for each key; 0 for no filter. 10 let 1 in 100 pass.
     pub filter_bits_per_key: u32,
+    /// So many first bytes of each user key are in the filter too, so that a walk over a longer
+    /// prefix can do without the file; 0 for none.
+    pub prefix_filter: usize,
 }
 
 impl Default for WriterOptions {
@@ -54,6 +57,7 @@ impl Default for WriterOptions {
             restart_interval: 16,
             compression: Compression::None,
             filter_bits_per_key: 10,
+            prefix_filter: 0,
         }
     }
 }
@@ -165,9 +169,7 @@ impl SegmentWriter {
                 self.index_block(at, &separator(&last, entry.key));
             }
             self.properties.keys += 1;
-            if self.options.filter_bits_per_key > 0 {
-                self.hashes.push(hash_full_key(entry.key));
-            }
+            self.filter_key(entry.key, shared);
             self.last_key.truncate(shared);
             self.last_key.extend_from_slice(entry.key.get(shared..).unwrap_or_default());
         } else if let Some((at, last)) = self.unindexed.take() {
@@ -177,6 +179,20 @@ impl SegmentWriter {
         self.block.push(shared, entry);
         self.count(entry);
         Ok(())
+    }
+
+    /// Puts a key into the filter that has `shared` bytes in common with the one before, and its
+    /// first bytes if that one had others.
+    fn filter_key(&mut self, key: &[u8], shared: usize) {
+        if self.options.filter_bits_per_key == 0 {
+            return;
+        }
+        self.hashes.push(hash_full_key(key));
+        let prefix_len = CollectionId::BYTES.saturating_add(self.options.prefix_filter);
+        let prefix = key.get(..prefix_len).filter(|_| self.options.prefix_filter > 0);
+        if let Some(prefix) = prefix.filter(|_| shared < prefix_len) {
+            self.hashes.push(hash_prefix(prefix));
+        }
     }
 
     fn count(&mut self, entry: &Entry<'_>) {
@@ -317,8 +333,12 @@ impl SegmentWriter {
     }
 
     fn finish_filter(&mut self, layout: &mut Layout) -> Result<()> {
-        let shape = Shape::new(self.properties.keys, self.options.filter_bits_per_key);
+        let hashes = to_u64(self.hashes.len());
+        let shape = Shape::new(hashes, self.options.filter_bits_per_key);
         self.properties.filter = shape;
+        if shape.lines > 0 {
+            self.properties.prefix_filter = to_u64(self.options.prefix_filter);
+        }
         layout.filter = shape.byte_count();
         layout.filter_at = align_filter(layout.data, layout.filter);
         let padding = to_usize(layout.filter_at - layout.data);

@@ -264,6 +264,18 @@ fn a_finished_segment_is_durable() {
 /// The bytes of version 1. If this fails, the format has changed: raise the version.
 #[test]
 fn the_bytes_of_a_segment_are_those_of_version_1() {
+    let golden = include_str!("../../../tests/golden/segment-v1.hex");
+    assert_golden(0, golden);
+}
+
+/// Without prefixes in the filter a file has the bytes it always had; with them, these.
+#[test]
+fn the_bytes_of_a_segment_with_prefixes_are_those_of_version_1() {
+    let golden = include_str!("../../../tests/golden/segment-v1-prefix.hex");
+    assert_golden(3, golden);
+}
+
+fn assert_golden(prefix_filter: usize, golden: &str) {
     let row = |key: &[u8], seq, kind, value: &[u8]| (full(7, key), seq, kind, value.to_vec());
     let rows = sorted(vec![
         row(b"", 3, Kind::Put, b"the empty key"),
@@ -278,6 +290,7 @@ fn the_bytes_of_a_segment_are_those_of_version_1() {
         restart_interval: 2,
         compression: Compression::Lz4,
         filter_bits_per_key: 10,
+        prefix_filter,
     };
     let world = World::new();
     let meta = world.write(ID, &rows, options);
@@ -286,7 +299,6 @@ fn the_bytes_of_a_segment_are_those_of_version_1() {
         hex.extend(line.iter().map(|byte| format!("{byte:02x}")));
         hex.push('\n');
     }
-    let golden = include_str!("../../../tests/golden/segment-v1.hex");
     assert!(hex == golden, "not the golden bytes:\n{hex}");
     verify(&world.open(&meta, Access::Mapped).unwrap()).unwrap();
 }

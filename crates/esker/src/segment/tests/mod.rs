@@ -150,6 +150,8 @@ fn shapes() -> Vec<WriterOptions> {
         }
     }
     shapes.push(WriterOptions { filter_bits_per_key: 0, ..base });
+    shapes.push(WriterOptions { filter_bits_per_key: 0, prefix_filter: 2, ..base });
+    shapes.push(WriterOptions { block_bytes: 600, prefix_filter: 3, ..base });
     shapes
 }
 
@@ -476,6 +478,29 @@ fn a_positioned_read_asks_the_cache_at_most_twice() {
     world.cache.clear();
     get(&reader, &rows[0].0, rows[0].1).unwrap().unwrap();
     assert!(world.cache.misses() >= before + 4, "nothing is at hand that the cache has dropped");
+}
+
+#[test]
+fn no_prefix_of_a_key_is_refused_and_most_others_are() {
+    let rows = rows(400);
+    for (prefix_filter, access) in
+        [1, 3, 9, 40, usize::MAX].into_iter().zip(BOTH.into_iter().cycle())
+    {
+        let world = World::new();
+        let meta = world.write(ID, &rows, WriterOptions { prefix_filter, ..Default::default() });
+        let reader = world.open(&meta, access).unwrap();
+        for row in &rows {
+            for end in 0..=row.0.len() {
+                assert!(reader.may_contain_prefix(&row.0[..end]).unwrap());
+            }
+            assert!(get(&reader, &row.0, row.1).unwrap().is_some());
+        }
+        let absent = |i: u64| full(9, &[&noise(i).to_be_bytes()[..], &[7; 40]].concat());
+        let passed = (0..1000).filter(|i| reader.may_contain_prefix(&absent(*i)).unwrap()).count();
+        let least = if prefix_filter == usize::MAX { 1000 } else { 0 };
+        assert!((least..=least + 60).contains(&passed), "{passed} at {prefix_filter}");
+        verify(&reader).unwrap();
+    }
 }
 
 #[test]
