@@ -182,6 +182,127 @@ impl Skyline {
     }
 }
 
+/// All that covers keys for readers of one moment: skylines that hold at once.
+#[derive(Clone, Debug, Default)]
+pub struct Cover {
+    skylines: Vec<Arc<Skyline>>,
+}
+
+impl Cover {
+    /// What `skylines` cover together; each must suit the reader (invariant 2).
+    pub fn of(skylines: impl IntoIterator<Item = Arc<Skyline>>) -> Self {
+        let skylines = skylines.into_iter().filter(|skyline| !skyline.is_empty());
+        Self { skylines: skylines.collect() }
+    }
+
+    /// Whether it covers nothing.
+    pub fn is_empty(&self) -> bool {
+        self.skylines.is_empty()
+    }
+
+    /// The first key above `key` that nothing numbered `seq` or higher covers; none if `key` itself
+    /// is such a key. Cost: some binary searches.
+    pub fn reach(&self, key: &[u8], seq: SeqNo) -> Option<Vec<u8>> {
+        self.stretch(key, |skyline, key| skyline.reach(key, seq))
+    }
+
+    /// The first key of those around `key` that something numbered `seq` or higher covers without a
+    /// break; none if nothing covers `key` so.
+    pub fn reach_back(&self, key: &[u8], seq: SeqNo) -> Option<Vec<u8>> {
+        if !self.skylines.iter().any(|skyline| skyline.at(key).seq >= seq) {
+            return None;
+        }
+        // Below its first key a stretch may go on with another skyline.
+        let start = self.stretch(key, |skyline, key| {
+            let before = skyline.edges.partition_point(|edge| *edge.key < *key).checked_sub(1)?;
+            let edge = skyline.edges.get(before).filter(|edge| edge.seq >= seq)?;
+            skyline.reach_back(&edge.key, seq)
+        });
+        Some(start.unwrap_or_else(|| key.to_vec()))
+    }
+
+    /// Goes from `key` on as long as a skyline leads further.
+    fn stretch<'a>(
+        &'a self,
+        key: &[u8],
+        step: impl Fn(&'a Skyline, &[u8]) -> Option<&'a [u8]>,
+    ) -> Option<Vec<u8>> {
+        let mut reached: Option<&[u8]> = None;
+        loop {
+            let from = reached.unwrap_or(key);
+            let next = self.skylines.iter().find_map(|skyline| step(skyline, from));
+            match next {
+                Some(next) if next != from => reached = Some(next),
+                _ => return reached.map(<[u8]>::to_vec),
+            }
+        }
+    }
+}
+
+/// Asks a [`Cover`] about keys that mostly come in order, and remembers where it is.
+#[derive(Clone, Debug, Default)]
+pub struct Probe {
+    cover: Cover,
+    /// The keys from `start` up to `end` are covered by `seq`; nothing is known before the first
+    /// question.
+    seq: Option<SeqNo>,
+    start: Vec<u8>,
+    end: Option<Vec<u8>>,
+}
+
+impl Probe {
+    /// Has not been asked yet.
+    pub fn new(cover: Cover) -> Self {
+        Self { cover, ..Self::default() }
+    }
+
+    /// What it asks.
+    pub fn cover(&self) -> &Cover {
+        &self.cover
+    }
+
+    /// The highest number that covers `key`. Cost: nothing where nothing is covered, two
+    /// comparisons near the last key, else some binary searches.
+    #[inline]
+    pub fn at(&mut self, key: &[u8]) -> SeqNo {
+        if self.cover.is_empty() {
+            return SeqNo::ZERO;
+        }
+        match self.seq {
+            Some(seq) if *self.start <= *key && self.end.as_deref().is_none_or(|end| key < end) => {
+                seq
+            }
+            _ => self.ask(key),
+        }
+    }
+
+    /// Whether an entry of `key` with number `seq` is covered.
+    #[inline]
+    pub fn hides(&mut self, key: &[u8], seq: SeqNo) -> bool {
+        let cover = self.at(key);
+        cover > SeqNo::ZERO && seq <= cover
+    }
+
+    #[cold]
+    fn ask(&mut self, key: &[u8]) -> SeqNo {
+        let mut alike = Fragment { seq: SeqNo::ZERO, start: &[], end: None };
+        for skyline in &self.cover.skylines {
+            let Fragment { seq, start, end } = skyline.at(key);
+            alike.seq = alike.seq.max(seq);
+            alike.start = alike.start.max(start);
+            alike.end = match (alike.end, end) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        self.start.clear();
+        self.start.extend_from_slice(alike.start);
+        self.end = alike.end.map(<[u8]>::to_vec);
+        self.seq = Some(alike.seq);
+        alike.seq
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +369,28 @@ mod tests {
                 let (start, end) = (key.min(other), key.max(other));
                 let hidden = (start..end.max(start + 1)).all(|k| highest(&spans, &[k]) > SeqNo(seq));
                 prop_assert_eq!(skyline.hides(&[start], &[end], SeqNo(seq), 99), hidden);
+            }
+        }
+
+        /// Skylines over parts of the spans say together what one over all of them says.
+        #[test]
+        fn a_cover_of_several_skylines_equals_one_of_all(
+            spans in prop::collection::vec((0u8..20, 0u8..20, 1u64..30, 0usize..3), 0..24),
+            asked in prop::collection::vec((0u8..21, 1u64..31), 0..40),
+        ) {
+            let mut parts = vec![Vec::new(); 3];
+            for (start, end, seq, part) in spans {
+                parts[part].push(span(start, end, seq));
+            }
+            let whole = Skyline::of(parts.iter().flatten());
+            let cover = Cover::of(parts.iter().map(|part| Arc::new(Skyline::of(part))));
+            let mut probe = Probe::new(cover.clone());
+            for (key, seq) in asked {
+                prop_assert_eq!(probe.at(&[key]), whole.at(&[key]).seq);
+                let reach = cover.reach(&[key], SeqNo(seq));
+                prop_assert_eq!(reach.as_deref(), whole.reach(&[key], SeqNo(seq)));
+                let reach = cover.reach_back(&[key], SeqNo(seq));
+                prop_assert_eq!(reach.as_deref(), whole.reach_back(&[key], SeqNo(seq)));
             }
         }
     }

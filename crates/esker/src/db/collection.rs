@@ -1,7 +1,7 @@
 //! A collection, and a collection as a snapshot sees it.
 
 use super::handle::Handle;
-use super::range::{Range, bounds_of};
+use super::range::{Range, bounds_of, removal_of, removal_of_prefix};
 use crate::base::batch::Op;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
@@ -56,6 +56,58 @@ impl Collection {
     /// [`Collection::remove`] with a durability of its own.
     pub fn remove_with(&self, key: impl AsRef<[u8]>, durability: Durability) -> Result<()> {
         self.write(Kind::Delete, key.as_ref(), &[], durability)
+    }
+
+    /// Removes all keys of a range that are there now: those that come later stay. A range that is
+    /// empty, or ends before it begins, writes nothing (MOSS-14).
+    ///
+    /// Cost: that of one insert, however many keys there are; it does not read. Space is freed as
+    /// compactions come by, sooner where whole files are covered. Errors as of
+    /// [`Collection::insert`]; a bound over the limit of a key is `InvalidArgument`.
+    pub fn remove_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<()> {
+        self.remove_range_with(range, self.handle.core.options.durability)
+    }
+
+    /// [`Collection::remove_range`] with a durability of its own.
+    pub fn remove_range_with<K: AsRef<[u8]>>(
+        &self,
+        range: impl RangeBounds<K>,
+        durability: Durability,
+    ) -> Result<()> {
+        self.remove_span(removal_of(&range)?, durability)
+    }
+
+    /// Removes all keys that begin with `prefix`. Cost and errors as of
+    /// [`Collection::remove_range`].
+    pub fn remove_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
+        self.remove_prefix_with(prefix, self.handle.core.options.durability)
+    }
+
+    /// [`Collection::remove_prefix`] with a durability of its own.
+    pub fn remove_prefix_with(
+        &self,
+        prefix: impl AsRef<[u8]>,
+        durability: Durability,
+    ) -> Result<()> {
+        self.remove_span(Some(removal_of_prefix(prefix.as_ref())), durability)
+    }
+
+    /// Removes all keys; the collection stays. Cost and errors as of [`Collection::remove_range`].
+    pub fn clear(&self) -> Result<()> {
+        self.clear_with(self.handle.core.options.durability)
+    }
+
+    /// [`Collection::clear`] with a durability of its own.
+    pub fn clear_with(&self, durability: Durability) -> Result<()> {
+        self.remove_prefix_with("", durability)
+    }
+
+    /// One that is empty is refused where any other would be, and writes nothing.
+    fn remove_span(&self, span: Option<(Vec<u8>, Vec<u8>)>, durability: Durability) -> Result<()> {
+        match span {
+            Some((start, end)) => self.write(Kind::RangeDelete, &start, &end, durability),
+            None => self.handle.core.writing().map(|_| ()),
+        }
     }
 
     fn write(&self, kind: Kind, key: &[u8], value: &[u8], durability: Durability) -> Result<()> {

@@ -33,7 +33,7 @@ use crate::merge::rewrite::{Progress, Rewrite, Rewritten};
 use crate::segment::handle::Shelf;
 use crate::segment::{SegmentMeta, WriterOptions};
 use crate::tree::flush::flush;
-use crate::tree::version::Version;
+use crate::tree::version::{Version, fresh};
 use crate::tree::view::Views;
 use crate::txn::snapshot::Registry;
 use parking_lot::{Mutex, RwLock};
@@ -132,13 +132,14 @@ impl Core {
             log_min: Some(sealed.logs_from),
             ..self.edit(writing, &rewritten, Reason::Flush)
         };
+        let fresh = fresh(&rewritten.segments, &self.shelf)?;
         let mut ledger = writing.ledger.lock();
         let logs_before = ledger.state().logs.clone();
         ledger.record(edit)?;
         let gone = logs_before.iter().filter(|log| !ledger.state().logs.contains(log));
         let gone: Vec<FileId> = gone.copied().collect();
         let before = self.views.load_full();
-        let version = Version::of(ledger.state(), &before.version, &self.shelf);
+        let version = Version::of(ledger.state(), &before.version, &fresh, &self.shelf)?;
         self.views.publish(Arc::new(version), Some(&sealed.memtable));
         writing.committer.note_flushed(sealed.last);
         writing.queue.pop();

@@ -234,7 +234,7 @@ impl Opening<'_> {
             readers: Readers::at_most(self.options.max_open_files),
             trash: Mutex::new(Vec::new()),
         });
-        let version = Arc::new(Version::of(&self.state, &Version::default(), &shelf));
+        let version = Arc::new(Version::of(&self.state, &Version::default(), &[], &shelf)?);
         let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
         memtables.extend(self.replayed.full.iter().rev().map(|full| full.memtable.clone()));
         let view = Arc::new(View { memtables, version });
@@ -423,8 +423,9 @@ fn load_catalog(view: &Arc<View>) -> Result<Catalog> {
         end: Bound::Excluded(end.into()),
         tombstones: Tombstones::Hidden,
     };
-    let view = view.clone();
-    let mut records = Visible::new(Box::new(move || Ok(view.cursor(SeqNo::MAX))), scope);
+    let (view, cover) = (view.clone(), view.cover(SeqNo::MAX));
+    let open = Box::new(move || Ok(view.cursor(SeqNo::MAX)));
+    let mut records = Visible::new(open, scope).under(cover);
     while let Some(entry) = records.advance()? {
         if let Some((_, key)) = split_full_key(entry.key) {
             catalog.load(key, entry.value)?;

@@ -5,7 +5,8 @@
 
 use crate::base::error::Result;
 use crate::base::id::CollectionId;
-use crate::base::key::prefix_end;
+use crate::base::key::{KEY_BYTES_MAX, check_key, prefix_end};
+use crate::base::span::Cover;
 use crate::base::value::{Key, Value};
 use crate::merge::loser::Merged;
 use crate::merge::visible::{Item, Open, Scope, Tombstones, Visible};
@@ -45,6 +46,52 @@ pub(super) fn bounds_of<K: AsRef<[u8]>>(
     (start, end)
 }
 
+/// The range delete that takes away a range of user keys: its first key, and its end as [`Op`]
+/// wants it. None if there can be no key in it.
+///
+/// Errors: `InvalidArgument` if a bound is over the limit of a key.
+///
+/// [`Op`]: crate::base::batch::Op
+pub(super) fn removal_of<K: AsRef<[u8]>>(
+    range: &impl RangeBounds<K>,
+) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let (start, end) = (range.start_bound(), range.end_bound());
+    for bound in [&start, &end] {
+        if let Bound::Included(key) | Bound::Excluded(key) = bound {
+            check_key(key.as_ref())?;
+        }
+    }
+    let start = match start {
+        Bound::Included(key) => Some(key.as_ref().to_vec()),
+        Bound::Excluded(key) => next_key(key.as_ref()),
+        Bound::Unbounded => Some(Vec::new()),
+    };
+    let end = match end {
+        Bound::Included(key) => next_key(key.as_ref()),
+        Bound::Excluded(key) => Some(key.as_ref().to_vec()),
+        Bound::Unbounded => None,
+    };
+    Ok(match (start, end) {
+        (Some(start), Some(end)) => (start < end).then_some((start, end)),
+        (Some(start), None) => Some((start, Vec::new())),
+        (None, _) => None,
+    })
+}
+
+/// The same for all keys that begin with `prefix`.
+pub(super) fn removal_of_prefix(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    (prefix.to_vec(), prefix_end(prefix).unwrap_or_default())
+}
+
+/// The first key above `key`; none if there can be no other.
+fn next_key(key: &[u8]) -> Option<Vec<u8>> {
+    if key.len() < KEY_BYTES_MAX {
+        return Some([key, b"\0"].concat());
+    }
+    // Nothing longer is a key.
+    prefix_end(key)
+}
+
 fn after(prefix: &[u8]) -> Bound<Box<[u8]>> {
     prefix_end(prefix).map_or(Bound::Unbounded, |end| Bound::Excluded(end.into()))
 }
@@ -53,7 +100,8 @@ impl Range {
     /// What `pin` sees of `bounds` in `view`, which must be as new as the pin.
     pub(super) fn new(view: Arc<TreeView>, pin: Pin, bounds: FullBounds) -> Self {
         let seq = pin.seq();
-        Self::opened(pin, bounds, Box::new(move || Ok(view.cursor(seq))))
+        let cover = view.cover(seq);
+        Self::opened(pin, bounds, cover, Box::new(move || Ok(view.cursor(seq))))
     }
 
     /// What `pin` sees in `view` of the keys of a collection that begin with `prefix`.
@@ -66,12 +114,13 @@ impl Range {
         let seq = pin.seq();
         let full = [&id.0.to_be_bytes()[..], prefix].concat();
         let bounds = (Bound::Included(full.clone().into()), after(&full));
-        Self::opened(pin, bounds, Box::new(move || view.cursor_of_prefix(seq, &full)))
+        let cover = view.cover(seq);
+        Self::opened(pin, bounds, cover, Box::new(move || view.cursor_of_prefix(seq, &full)))
     }
 
-    fn opened(pin: Pin, (start, end): FullBounds, open: Open<Merged>) -> Self {
+    fn opened(pin: Pin, (start, end): FullBounds, cover: Cover, open: Open<Merged>) -> Self {
         let scope = Scope { seq: pin.seq(), start, end, tombstones: Tombstones::Hidden };
-        Self { visible: Visible::new(open, scope), _pin: pin }
+        Self { visible: Visible::new(open, scope).under(cover), _pin: pin }
     }
 
     /// The next pair, lent until the next call: nothing is copied or pinned. The fast way to walk

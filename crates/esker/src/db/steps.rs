@@ -27,7 +27,7 @@ use crate::merge::rewrite::{Progress, Rewritten};
 use crate::merge::run::Segments;
 use crate::segment::SegmentMeta;
 use crate::segment::handle::Segment;
-use crate::tree::version::Version;
+use crate::tree::version::{Version, fresh};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -185,6 +185,7 @@ impl Core {
             Action::Merge => self.merge(writing, picked, written)?,
         };
         let remove = metas().map(|meta| meta.id).collect();
+        let fresh = fresh(&rewritten.segments, &self.shelf)?;
         let mut ledger = writing.ledger.lock();
         // Named only now: what came down while this step ran is older than its output.
         let last = || ledger.state().runs.iter().find(|run| run.level == LAST);
@@ -203,7 +204,7 @@ impl Core {
         };
         ledger.record(edit)?;
         let before = self.views.load_full();
-        let version = Version::of(ledger.state(), &before.version, &self.shelf);
+        let version = Version::of(ledger.state(), &before.version, &fresh, &self.shelf)?;
         before.version.doom_missing(&version);
         self.views.publish(Arc::new(version), None);
         self.counters.compactions.add(1);
@@ -220,6 +221,7 @@ impl Core {
         let keep = Keep {
             snapshots: self.snapshots.pinned(),
             beneath: beneath(picked),
+            spans: version.spans.all().clone(),
             ..Keep::default()
         };
         let is_last = step.level == LAST;

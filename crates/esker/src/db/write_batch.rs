@@ -2,10 +2,12 @@
 
 use super::collection::Collection;
 use super::handle::Handle;
+use super::range::{removal_of, removal_of_prefix};
 use crate::base::batch::{Batch, Op, Ops};
 use crate::base::error::{Error, Result};
 use crate::base::key::Kind;
 use crate::commit::Durability;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 /// A batch of operations over any collections of one database. Committing consumes it; dropping it
@@ -41,11 +43,46 @@ impl WriteBatch {
         self.push(Kind::Delete, collection, key.as_ref(), &[])
     }
 
-    fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
-        if !Arc::ptr_eq(&self.handle, &to.handle) {
-            let name = to.name();
-            return Err(Error::invalid(format!("collection {name:?} is of another database")));
+    /// Removes all keys of a range that are there before this operation, those of this batch
+    /// included; what comes later stays. An empty range adds nothing. Cost: one copy of the bounds.
+    /// Errors as of [`WriteBatch::insert`].
+    pub fn remove_range<K: AsRef<[u8]>>(
+        &mut self,
+        collection: &Collection,
+        range: impl RangeBounds<K>,
+    ) -> Result<()> {
+        match removal_of(&range)? {
+            Some((start, end)) => self.push(Kind::RangeDelete, collection, &start, &end),
+            None => self.check_owner(collection),
         }
+    }
+
+    /// Removes all keys that begin with `prefix`. Cost and errors as of
+    /// [`WriteBatch::remove_range`].
+    pub fn remove_prefix(
+        &mut self,
+        collection: &Collection,
+        prefix: impl AsRef<[u8]>,
+    ) -> Result<()> {
+        let (start, end) = removal_of_prefix(prefix.as_ref());
+        self.push(Kind::RangeDelete, collection, &start, &end)
+    }
+
+    /// Removes all keys; the collection stays. Cost and errors as of [`WriteBatch::remove_range`].
+    pub fn clear(&mut self, collection: &Collection) -> Result<()> {
+        self.remove_prefix(collection, "")
+    }
+
+    fn check_owner(&self, to: &Collection) -> Result<()> {
+        if Arc::ptr_eq(&self.handle, &to.handle) {
+            return Ok(());
+        }
+        let name = to.name();
+        Err(Error::invalid(format!("collection {name:?} is of another database")))
+    }
+
+    fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
+        self.check_owner(to)?;
         self.batch.push(Op { kind, collection: to.id, key, value })
     }
 

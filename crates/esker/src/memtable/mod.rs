@@ -13,7 +13,9 @@
 //! 2. A record is written once and never moved or changed, so what was read stays pinned in place.
 //! 3. Neither a put nor a get ever sorts (MOSS-10).
 //! 4. Found, deleted and absent are three answers (MOSS-3): a tombstone is [`Found`].
-//! 5. A batch that does not fit an ordinary memtable gets one of its own size (BLOB-9): there is no
+//! 5. A range delete is one record at its start, and is found through what it covers: no get and no
+//!    put pays for those that are not there.
+//! 6. A batch that does not fit an ordinary memtable gets one of its own size (BLOB-9): there is no
 //!    value that a generation cannot take.
 //!
 //! Limits: 32 GiB. A snapshot that is older than many versions of one key walks past all of those
@@ -23,6 +25,7 @@ mod chains;
 mod cursor;
 mod order;
 mod slab;
+mod spans;
 
 #[cfg(test)]
 mod tests;
@@ -34,15 +37,15 @@ use crate::base::batch::Ops;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, Kind, Lookup};
-use crate::base::span::Span;
+use crate::base::span::{Skyline, Span};
 use crate::base::value::Value;
 use chains::Chains;
 use order::Order;
-use parking_lot::Mutex;
-use slab::{At, Slab};
+use slab::Slab;
+use spans::RangeDeletes;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The newest version of a key, as [`Memtable::get`] finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +82,7 @@ pub struct Memtable {
     slab: Arc<Slab>,
     chains: Chains,
     order: Order,
-    /// Range deletes, in the order of arrival. Held only to push or copy.
-    range_deletes: Mutex<Vec<At>>,
-    has_range_deletes: AtomicBool,
+    range_deletes: RangeDeletes,
     records: AtomicUsize,
 }
 
@@ -97,8 +98,7 @@ impl Memtable {
             chains: Chains::new(&slab)?,
             slab: Arc::new(slab),
             order: Order::new(),
-            range_deletes: Mutex::default(),
-            has_range_deletes: AtomicBool::new(false),
+            range_deletes: RangeDeletes::new(),
             records: AtomicUsize::new(0),
         })
     }
@@ -143,10 +143,9 @@ impl Memtable {
         let mut seq = first;
         for op in ops.iter() {
             let (at, hash) = slot.push(&op, seq);
-            // A get asks for points; who covers them with ranges has `range_deletes`.
+            // A get asks for points; what covers them with ranges is `cover`.
             if op.kind == Kind::RangeDelete {
-                self.range_deletes.lock().push(at);
-                self.has_range_deletes.store(true, Ordering::Release);
+                self.range_deletes.push(at, seq);
             } else {
                 self.chains.link(&self.slab, hash, at);
             }
@@ -200,13 +199,39 @@ impl Memtable {
 
     /// Whether a range delete is here.
     pub fn has_range_deletes(&self) -> bool {
-        self.has_range_deletes.load(Ordering::Acquire)
+        self.newest_range_delete() > SeqNo::ZERO
+    }
+
+    /// The highest number of a range delete; zero without any. Cost: one load.
+    #[inline]
+    pub fn newest_range_delete(&self) -> SeqNo {
+        self.range_deletes.newest()
+    }
+
+    /// The highest number up to `up_to` of a range delete that covers `key`, a full key; zero if
+    /// none does.
+    ///
+    /// Cost: nothing without range deletes; else some binary searches, and at times the making of
+    /// what is searched. A reader older than range deletes that were made since looks at each.
+    pub fn cover(&self, key: &[u8], up_to: SeqNo) -> SeqNo {
+        if !self.has_range_deletes() {
+            return SeqNo::ZERO;
+        }
+        self.range_deletes.cover(key, up_to, |at| Span::of(&self.slab.entry(at)))
+    }
+
+    /// What the range deletes with a number at or below `up_to` cover, for a scan. Cost as of
+    /// [`Memtable::cover`].
+    pub fn skylines(&self, up_to: SeqNo) -> Vec<Arc<Skyline>> {
+        if !self.has_range_deletes() {
+            return Vec::new();
+        }
+        self.range_deletes.skylines(up_to, |at| Span::of(&self.slab.entry(at)))
     }
 
     /// The range deletes with a number at or below `up_to`, in the order of arrival.
     pub fn range_deletes(&self, up_to: SeqNo) -> Vec<Entry<'_>> {
-        let all = self.range_deletes.lock().clone();
-        let entries = all.into_iter().map(|at| self.slab.entry(at));
+        let entries = self.range_deletes.all().into_iter().map(|at| self.slab.entry(at));
         entries.filter(|entry| entry.seq <= up_to).collect()
     }
 

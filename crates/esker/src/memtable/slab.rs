@@ -28,6 +28,7 @@
 #![expect(unsafe_code, reason = "bytes are written in parallel through a shared allocation")]
 
 use crate::base::batch::Op;
+use crate::base::entry::range_end;
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, KEY_BYTES_MAX, Kind, hash_full_key, pack_tag, unpack_tag};
@@ -419,8 +420,8 @@ impl Slot {
             start.add(KEY + id.len()).copy_from_nonoverlapping(pointer(op.key), op.key.len());
             let mut value = start.add(KEY + key_len);
             if op.kind == Kind::RangeDelete {
-                value.cast().write(id);
-                value = value.add(id.len());
+                value.cast().write(range_end(op).0);
+                value = value.add(CollectionId::BYTES);
             }
             value.copy_from_nonoverlapping(pointer(op.value), op.value.len());
             std::slice::from_raw_parts(start.add(KEY).as_ptr(), key_len)
@@ -513,5 +514,9 @@ mod tests {
         let op = Op { kind: Kind::RangeDelete, ..put(b"a", b"m") };
         let at = slab.reserve(need(&op)).unwrap().push(&op, SeqNo(1)).0;
         assert_eq!(slab.entry(at).value, b"\0\0\0\x01m");
+        // One without an end goes up to the next collection, as it does in the log.
+        let op = Op { kind: Kind::RangeDelete, ..put(b"a", b"") };
+        let at = slab.reserve(need(&op)).unwrap().push(&op, SeqNo(2)).0;
+        assert_eq!(slab.entry(at).value, b"\0\0\0\x02");
     }
 }

@@ -4,9 +4,12 @@ use super::*;
 use crate::base::batch::{Batch, Op};
 use crate::base::cursor::Cursor;
 use crate::base::key::{KEY_BYTES_MAX, split_full_key};
+use crate::base::span::{Cover, Probe};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 const USERS: CollectionId = CollectionId(7);
 
@@ -434,6 +437,30 @@ proptest! {
         for up_to in 0..=ops.len() as u64 {
             check_snapshot(&table, &model, up_to, &probes);
         }
+    }
+
+    /// Range deletes asked about at random moments, by readers of every age.
+    #[test]
+    fn what_covers_a_key_equals_a_look_at_every_range_delete(
+        ops in prop::collection::vec((0u8..12, 0u8..12, prop::option::of(0u64..80)), 1..80),
+    ) {
+        let table = Memtable::with_capacity(1 << 14).unwrap();
+        let mut spans: Vec<Span> = Vec::new();
+        for (seq, (start, end, asked)) in (1u64..).zip(ops) {
+            write(&table, &op(Kind::RangeDelete, &[start], &[end]), seq);
+            spans.extend(table.range_deletes(SeqNo(seq)).last().and_then(Span::of));
+            let Some(up_to) = asked.map(|asked| SeqNo(asked.min(seq))) else { continue };
+            let cover = Cover::of(table.skylines(up_to));
+            for key in 0..12 {
+                let key = full(&[key]);
+                let covering = spans.iter().filter(|span| span.seq <= up_to && span.covers(&key));
+                let wanted = covering.map(|span| span.seq).max().unwrap_or_default();
+                prop_assert_eq!(table.cover(&key, up_to), wanted);
+                prop_assert_eq!(Probe::new(cover.clone()).at(&key), wanted);
+            }
+        }
+        prop_assert_eq!(&*table.spans(), &spans[..]);
+        prop_assert_eq!(table.newest_range_delete(), spans.last().unwrap().seq);
     }
 
     /// BLOB-7: slots filled in any order give the same state.

@@ -13,14 +13,15 @@
 //!    never given by the other. An end that meets the other or its bound ends both.
 //! 3. A bound that lies the wrong way round is an empty range, not an error (MOSS-14).
 //! 4. After 16 steps over versions of one key it searches instead (MOSS-16).
-//! 5. A range tombstone is stepped over: applying them comes with `remove_range`. A merge operand
-//!    is `Unsupported`: folding them comes with merge operators. Both places are marked in the code.
+//! 5. What a range delete covers is absent ([`Visible::under`]); entries that are range deletes are
+//!    stepped over. A merge operand is `Unsupported`: folding them comes with merge operators.
 //! 6. An error is repeated by every later call, until a [`Visible::seek`] succeeds (F-28).
 
 use crate::base::cursor::Cursor;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, Kind};
+use crate::base::span::{Cover, Probe};
 use crate::base::value::{Key, Value};
 use std::ops::Bound;
 
@@ -70,6 +71,8 @@ pub type Open<C> = Box<dyn FnMut() -> Result<C> + Send>;
 pub struct Visible<C> {
     open: Open<C>,
     scope: Scope,
+    /// What range deletes cover, asked by both ends.
+    probe: Probe,
     front: End<C>,
     back: End<C>,
     done: bool,
@@ -107,7 +110,14 @@ impl<C: Cursor> Visible<C> {
     /// The keys of `scope`, read through cursors that `open` makes: at most one for each end, when
     /// that end is first used. Nothing is read before.
     pub fn new(open: Open<C>, scope: Scope) -> Self {
-        Self { open, scope, front: End::new(), back: End::new(), done: false, failed: None }
+        let (front, back, probe) = (End::new(), End::new(), Probe::default());
+        Self { open, scope, probe, front, back, done: false, failed: None }
+    }
+
+    /// Hides what `cover` covers, which must suit the scope's number.
+    #[must_use]
+    pub fn under(self, cover: Cover) -> Self {
+        Self { probe: Probe::new(cover), ..self }
     }
 
     /// The next key from the front. Cost beside the walk: one copy of the key, one pin.
@@ -224,7 +234,7 @@ impl<C: Cursor> Visible<C> {
         {
             cursor.next()?;
         }
-        let Self { scope, front, back, done, .. } = self;
+        let Self { scope, probe, front, back, done, .. } = self;
         let Some(cursor) = &mut front.cursor else { return Ok(false) };
         let mut steps = 0;
         while let Some(entry) = cursor.entry() {
@@ -238,16 +248,16 @@ impl<C: Cursor> Visible<C> {
             }
             steps = 0;
             let kind = entry.kind;
-            match kind {
-                // Range tombstones: see invariant 5.
-                Kind::RangeDelete => {}
-                Kind::Merge => return Err(no_operator(entry)),
-                Kind::Put | Kind::Delete => {
-                    front.passed.clear();
-                    front.passed.extend_from_slice(entry.key);
-                    if kind == Kind::Put || scope.tombstones == Tombstones::Shown {
-                        return Ok(true);
-                    }
+            if kind != Kind::RangeDelete {
+                let covered = kind != Kind::Delete && probe.hides(entry.key, entry.seq);
+                if kind == Kind::Merge && !covered {
+                    return Err(no_operator(entry));
+                }
+                front.passed.clear();
+                front.passed.extend_from_slice(entry.key);
+                let is_shown = kind == Kind::Put || scope.tombstones == Tombstones::Shown;
+                if is_shown && !covered {
+                    return Ok(true);
                 }
             }
             cursor.next()?;
@@ -265,7 +275,7 @@ impl<C: Cursor> Visible<C> {
         if !self.back.placed {
             self.place_back()?;
         }
-        let Self { scope, front, back, done, .. } = self;
+        let Self { scope, probe, front, back, done, .. } = self;
         let Some(cursor) = &mut back.cursor else { return Ok(None) };
         while let Some(entry) = cursor.entry() {
             if !is_after_start(scope, &front.passed, entry.key) {
@@ -274,7 +284,9 @@ impl<C: Cursor> Visible<C> {
             back.passed.clear();
             back.passed.extend_from_slice(entry.key);
             let Some(found) = newest_backward(cursor, &back.passed, scope.seq)? else { continue };
+            let covered = found.kind != Kind::Delete && probe.hides(&back.passed, found.seq);
             match found.kind {
+                _ if covered => {}
                 Kind::Put => return Ok(Some(found)),
                 Kind::Delete if scope.tombstones == Tombstones::Shown => return Ok(Some(found)),
                 Kind::Merge => {
@@ -297,7 +309,6 @@ fn newest_backward(cursor: &mut impl Cursor, key: &[u8], seq: SeqNo) -> Result<O
         let Some(entry) = cursor.entry().filter(|entry| *entry.key == *key) else {
             return Ok(newest);
         };
-        // Range tombstones: see invariant 5.
         if entry.seq <= seq && entry.kind != Kind::RangeDelete {
             newest = Some(Found { value: cursor.value(), seq: entry.seq, kind: entry.kind });
         }

@@ -13,19 +13,23 @@
 //! 4. A segment is doomed when a durable manifest no longer names it. When the last user of a
 //!    doomed segment drops it, its number goes to the trash, from where `db` removes the file
 //!    (law 7). Nothing here removes anything.
+//! 5. Range deletes are read once, before any reader relies on the segment: an error there is an
+//!    error of the open or of the job that made it, and never a delete that is not seen (F-28).
 
-use super::{SegmentMeta, SegmentReader};
-use crate::base::error::Result;
+use super::{RangeTombstone, SegmentMeta, SegmentReader};
+use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
+use crate::base::span::Span;
 use crate::cache::BlockCache;
+use crate::env::names::FileKind;
 use crate::env::tally::Tally;
 use crate::env::{Access, Env};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Where the segments of one database lie and how they are read.
 #[derive(Debug)]
@@ -198,13 +202,15 @@ pub struct Segment {
     /// Whether it was read since the hand of the clock last came by.
     used: AtomicBool,
     doomed: AtomicBool,
+    /// Its range deletes, once they were read.
+    spans: OnceLock<Arc<[Span]>>,
 }
 
 impl Segment {
     /// A segment as the manifest describes it. No I/O.
     pub fn new(shelf: Arc<Shelf>, meta: SegmentMeta) -> Self {
-        let (reader, used, doomed) = Default::default();
-        Self { meta, shelf, reader, used, doomed }
+        let (reader, used, doomed, spans) = Default::default();
+        Self { meta, shelf, reader, used, doomed, spans }
     }
 
     /// What the manifest says of it.
@@ -250,6 +256,31 @@ impl Segment {
         let Shelf { env, dir, access, cache, readers, .. } = &*self.shelf;
         let seat = readers.seat();
         Ok(SegmentReader::open(env, dir, &self.meta, *access, cache)?.seated(seat))
+    }
+
+    /// What its range deletes cover, in the order of entries. Reads them once; a segment without any
+    /// is not opened.
+    ///
+    /// Errors: as of [`SegmentReader::open`] and [`SegmentReader::range_tombstones`], and the next
+    /// call tries again; `Corruption` if there are more or fewer than the manifest says.
+    pub fn spans(self: &Arc<Self>) -> Result<Arc<[Span]>> {
+        if let Some(spans) = self.spans.get() {
+            return Ok(spans.clone());
+        }
+        let mut spans = Vec::new();
+        if self.meta.range_deletes > 0 {
+            for RangeTombstone { start, end, seq } in
+                self.read(|reader| reader.range_tombstones())?
+            {
+                spans.push(Span { start: start.into(), end: end.into(), seq });
+            }
+        }
+        if spans.len() as u64 != self.meta.range_deletes {
+            let (name, want) = (FileKind::Segment.name(self.meta.id), self.meta.range_deletes);
+            let message = format!("{name}: want {want} range deletes, found {}", spans.len());
+            return Err(Error::new(ErrorKind::Corruption, message));
+        }
+        Ok(self.spans.get_or_init(|| spans.into()).clone())
     }
 
     /// Reads and checks every byte, through a reader of its own, so that the file is looked at as

@@ -8,9 +8,11 @@
 //!
 //! 1. Sources are asked newest first, and the first that knows the key decides: "deleted" is an
 //!    answer (law 3; MOSS-19, SST-K1).
+//!    What it knows may still be covered by a range delete, wherever that lies.
 //! 2. A view is swapped whole, never edited in place; whoever holds one reads it undisturbed.
 
 pub mod flush;
 pub mod scan;
+pub mod spans;
 pub mod version;
 pub mod view;

@@ -3,9 +3,12 @@
 //! A version is made from the manifest's state; segments that the version before had are shared
 //! with it, so that a reader stays open across versions.
 
+use super::spans::LiveSpans;
+use crate::base::error::Result;
 use crate::base::id::FileId;
 use crate::manifest::State;
 use crate::merge::run::Segments;
+use crate::segment::SegmentMeta;
 use crate::segment::handle::{Segment, Shelf};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,13 +29,29 @@ pub struct LiveRun {
 pub struct Version {
     /// Newest first.
     pub runs: Vec<LiveRun>,
+    /// The range deletes of all of them.
+    pub spans: Arc<LiveSpans>,
+}
+
+/// Handles on segments that a manifest is about to name, with their range deletes read: an error
+/// comes before the edit is recorded, while it can still be given up.
+pub fn fresh(metas: &[SegmentMeta], shelf: &Arc<Shelf>) -> Result<Vec<Arc<Segment>>> {
+    let segments = metas.iter().map(|meta| Arc::new(Segment::new(shelf.clone(), meta.clone())));
+    segments.map(|segment| segment.spans().map(|_| segment)).collect()
 }
 
 impl Version {
-    /// The version that `state` describes, sharing the segments of `before`.
-    pub fn of(state: &State, before: &Self, shelf: &Arc<Shelf>) -> Self {
+    /// The version that `state` describes, sharing the segments of `before`, then those of `fresh`.
+    ///
+    /// Errors: those of reading range deletes of segments that are in neither.
+    pub fn of(
+        state: &State,
+        before: &Self,
+        fresh: &[Arc<Segment>],
+        shelf: &Arc<Shelf>,
+    ) -> Result<Self> {
         let known: HashMap<FileId, &Arc<Segment>> =
-            before.segments().map(|segment| (segment.meta().id, segment)).collect();
+            fresh.iter().chain(before.segments()).map(|s| (s.meta().id, s)).collect();
         let runs = state.runs.iter().map(|run| LiveRun {
             level: run.level,
             number: run.number,
@@ -45,11 +64,27 @@ impl Version {
                 })
                 .collect(),
         });
-        Self { runs: runs.collect() }
+        let mut version = Self { runs: runs.collect(), spans: before.spans.clone() };
+        version.find_spans()?;
+        Ok(version)
+    }
+
+    /// Gathers the range deletes, unless they are those of the version before.
+    fn find_spans(&mut self) -> Result<()> {
+        let with_spans = self.segments().filter(|segment| segment.meta().range_deletes > 0);
+        let sources: Vec<FileId> = with_spans.clone().map(|segment| segment.meta().id).collect();
+        if sources != self.spans.sources() {
+            let mut all = Vec::new();
+            for segment in with_spans {
+                all.extend(segment.spans()?.iter().cloned());
+            }
+            self.spans = Arc::new(LiveSpans::new(sources, all));
+        }
+        Ok(())
     }
 
     /// Every segment, run by run.
-    pub fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+    pub fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> + Clone {
         self.runs.iter().flat_map(|run| run.segments.iter())
     }
 

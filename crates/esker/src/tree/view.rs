@@ -3,15 +3,18 @@
 //! 1. Loading the current view costs one wait-free load; nothing is locked on the way of a read.
 //! 2. A flush puts the run in and takes the memtable out in one swap (law 5): a reader finds the
 //!    memtable or the run, never neither (MACE-12).
-//! 3. Swaps are serialised by `swapping`; no I/O happens under it.
+//! 3. Every number in a memtable is above those of the older memtables, and those above all numbers
+//!    in runs: so a range delete that covers a key in one of them covers all that lies behind.
+//! 4. Swaps are serialised by `swapping`; no I/O happens under it.
 
 use super::version::Version;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 use crate::base::key::{Kind, Lookup};
+use crate::base::span::Cover;
 use crate::base::value::Value;
 use crate::memtable::Memtable;
-use crate::merge::run::{get_all_in_run, get_in_run};
+use crate::merge::run::{get_all_in_run, get_in_run, segment_for};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -32,12 +35,30 @@ impl View {
     /// Errors: `Corruption`, `Io`; an error is never reported as absence.
     #[inline]
     pub fn get(&self, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
+        match self.get_in_memtables(key, at) {
+            Some(found) => answer(found),
+            None => self.get_in_runs(key, at),
+        }
+    }
+
+    /// What memtables say of a key; none if they know nothing of it.
+    #[inline]
+    fn get_in_memtables(&self, key: &Lookup, at: SeqNo) -> Option<Said> {
         for memtable in &self.memtables {
-            if let Some((_, kind, value)) = memtable.get_value(key, at) {
-                return answer(kind, value);
+            let found = memtable.get_value(key, at);
+            let newest = memtable.newest_range_delete();
+            if newest > found.as_ref().map_or(SeqNo::ZERO, |(seq, ..)| *seq) {
+                // Numbers of older sources are all lower: what covers the key here covers it there.
+                let cover = memtable.cover(key.full(), at);
+                if cover > found.as_ref().map_or(SeqNo::ZERO, |(seq, ..)| *seq) {
+                    return Some(Said::Gone);
+                }
+            }
+            if let Some((_, kind, value)) = found {
+                return Some(Said::of(kind, value));
             }
         }
-        self.get_in_runs(key, at)
+        None
     }
 
     /// The values of `keys`, which ascend: what [`View::get`] gives for each, in one pass a source.
@@ -49,17 +70,25 @@ impl View {
         // The keys of which nothing is known yet.
         let mut open: Vec<usize> = Vec::with_capacity(keys.len());
         for (place, key) in keys.iter().enumerate() {
-            match self.memtables.iter().find_map(|memtable| memtable.get_value(key, at)) {
-                Some((_, kind, value)) => answers[place] = answer(kind, value)?,
+            match self.get_in_memtables(key, at) {
+                Some(said) => answers[place] = answer(said)?,
                 None => open.push(place),
             }
+        }
+        let spans = &self.version.spans;
+        let mut covers = Vec::new();
+        if !spans.is_empty() && !open.is_empty() {
+            let skyline = spans.skyline(at);
+            covers = keys.iter().map(|key| skyline.at(key.full()).seq).collect();
         }
         for run in &self.version.runs {
             let mut known = vec![false; open.len()];
             let wanted = open.iter().map(|&place| &keys[place]);
-            get_all_in_run(&run.segments, wanted, at, |index, (_, kind, value)| {
+            get_all_in_run(&run.segments, wanted, at, |index, (seq, kind, value)| {
                 known[index] = true;
-                answers[open[index]] = answer(kind, value)?;
+                if covers.get(open[index]).is_none_or(|cover| *cover < seq) {
+                    answers[open[index]] = answer(Said::of(kind, value))?;
+                }
                 Ok(())
             })?;
             let mut known = known.into_iter();
@@ -69,24 +98,57 @@ impl View {
     }
 
     fn get_in_runs(&self, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
+        let cover = self.version.spans.cover(key.full(), at);
         for run in &self.version.runs {
-            if let Some((_, kind, value)) = get_in_run(&run.segments, key, at)? {
-                return answer(kind, value);
+            // A segment all of which is covered is not looked into.
+            let is_covered = cover > SeqNo::ZERO
+                && segment_for(&run.segments, key.full())
+                    .is_none_or(|segment| segment.meta().seq_max <= cover);
+            if is_covered {
+                continue;
+            }
+            if let Some((seq, kind, value)) = get_in_run(&run.segments, key, at)? {
+                return if seq < cover { Ok(None) } else { answer(Said::of(kind, value)) };
             }
         }
         Ok(None)
     }
+
+    /// What range deletes cover for a reader at `at`.
+    pub fn cover(&self, at: SeqNo) -> Cover {
+        let memtables = self.memtables.iter().flat_map(|memtable| memtable.skylines(at));
+        Cover::of(memtables.chain([self.version.spans.skyline(at)]))
+    }
 }
 
-/// What the newest version of a key says.
-fn answer(kind: Kind, value: Value) -> Result<Option<Value>> {
-    match kind {
-        Kind::Put => Ok(Some(value)),
-        Kind::Delete => Ok(None),
-        Kind::Merge | Kind::RangeDelete => Err(Error::new(
-            ErrorKind::Unsupported,
-            "this build does not read merge operands and range tombstones",
-        )),
+/// What a source says of a key.
+enum Said {
+    Value(Value),
+    /// Deleted: by a tombstone, or with a range.
+    Gone,
+    Operand,
+}
+
+impl Said {
+    /// What the newest version of a key says. A range delete met at its own start deletes that key.
+    #[inline]
+    fn of(kind: Kind, value: Value) -> Self {
+        match kind {
+            Kind::Put => Self::Value(value),
+            Kind::Delete | Kind::RangeDelete => Self::Gone,
+            Kind::Merge => Self::Operand,
+        }
+    }
+}
+
+#[inline]
+fn answer(said: Said) -> Result<Option<Value>> {
+    match said {
+        Said::Value(value) => Ok(Some(value)),
+        Said::Gone => Ok(None),
+        Said::Operand => {
+            Err(Error::new(ErrorKind::Unsupported, "this build does not read merge operands"))
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `writes` | pairs, limits, batches, removals, values of any size |
 //! | `ranges` | the range matrix, bounds, prefixes, both ends |
+//! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
 //! | `threads` | batches stay whole under threads; syncs are shared |
 //! | `folders` | open, close, reopen, read-only, busy, what is refused and left untouched |
@@ -17,6 +18,7 @@
 mod care;
 mod folders;
 mod ranges;
+mod removals;
 mod snapshots;
 mod threads;
 mod writes;

@@ -5,7 +5,7 @@
 //! 2. Keys are few and alike (prefixes of each other, zeros, 0xff), so that they collide often.
 
 use super::Dice;
-use super::reference::{COLLECTIONS, Change, KeyBytes, Val, Which};
+use super::reference::{COLLECTIONS, Change, KeyBytes, Many, Val, Which};
 use esker::env::sim::{Sim, Weather};
 use esker::{Access, Compression, Durability, Options};
 use std::ops::Bound;
@@ -221,7 +221,24 @@ impl Author {
     fn change(&mut self) -> Change {
         let (which, key) = (self.which(), self.key());
         let val = if self.dice.one_in(4) { None } else { Some(self.val()) };
-        Change { which, key, val }
+        let many = self.dice.one_in(12).then(|| self.many());
+        Change { which, key, val, many }
+    }
+
+    fn bound(&mut self) -> Bound<KeyBytes> {
+        match self.dice.below(4) {
+            0 => Bound::Unbounded,
+            1 => Bound::Excluded(self.key()),
+            _ => Bound::Included(self.key()),
+        }
+    }
+
+    fn many(&mut self) -> Many {
+        match self.dice.below(12) {
+            0 => Many::All,
+            1 | 2 => Many::Prefix(self.key()),
+            _ => Many::Range(self.bound(), self.bound()),
+        }
     }
 
     fn write(&mut self) -> Step {
@@ -238,15 +255,7 @@ impl Author {
 
     fn walk(&mut self) -> Walk {
         let which = self.which();
-        let mut bound = || {
-            let key = self.dice.index(self.keys.len());
-            match self.dice.below(4) {
-                0 => Bound::Unbounded,
-                1 => Bound::Excluded(self.keys[key].clone()),
-                _ => Bound::Included(self.keys[key].clone()),
-            }
-        };
-        let bounds = (bound(), bound());
+        let bounds = (self.bound(), self.bound());
         let prefix = self.dice.one_in(6);
         let backward = match self.dice.below(3) {
             0 => 0,

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -78,10 +79,45 @@ pub struct Change {
     pub which: Which,
     pub key: KeyBytes,
     pub val: Option<Val>,
+    /// Removes these instead of the key.
+    pub many: Option<Many>,
+}
+
+/// Keys that are removed at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Many {
+    Range(Bound<KeyBytes>, Bound<KeyBytes>),
+    Prefix(KeyBytes),
+    All,
+}
+
+impl Many {
+    fn has(&self, key: &KeyBytes) -> bool {
+        match self {
+            Self::Prefix(prefix) => key.0.starts_with(&prefix.0),
+            Self::All => true,
+            Self::Range(start, end) => {
+                let after = match start {
+                    Bound::Included(start) => key >= start,
+                    Bound::Excluded(start) => key > start,
+                    Bound::Unbounded => true,
+                };
+                let before = match end {
+                    Bound::Included(end) => key <= end,
+                    Bound::Excluded(end) => key < end,
+                    Bound::Unbounded => true,
+                };
+                after && before
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(many) = &self.many {
+            return write!(f, "{}-{many:?}", self.which.0);
+        }
         match self.val {
             Some(val) => write!(f, "{}[{:?}]={val:?}", self.which.0, self.key),
             None => write!(f, "{}[{:?}]-", self.which.0, self.key),
@@ -160,6 +196,14 @@ impl Reference {
         let mut sum = self.sum();
         for change in changes {
             let which = change.which;
+            if let Some(many) = &change.many {
+                let cells = self.cells[usize::from(which.0)].iter_mut();
+                for (_, versions) in cells.filter(|(key, _)| many.has(key)) {
+                    sum = sum.wrapping_sub(versions.last().map_or(0, |cell| cell.hash));
+                    versions.push(Cell { version, val: None, hash: 0 });
+                }
+                continue;
+            }
             let versions = self.cells[usize::from(which.0)].entry(change.key.clone()).or_default();
             let hash = change.val.map_or(0, |val| pair_hash(which, &change.key.0, &val.bytes()));
             let before = versions.last().map_or(0, |cell| cell.hash);

@@ -3,7 +3,7 @@
 //! It knows nothing of what is right: the harnesses compare.
 
 use super::program::{Setup, Walk, dir};
-use super::reference::{Change, KeyBytes, Reference, Val, Which, collection_hash, pair_hash};
+use super::reference::{Change, KeyBytes, Many, Reference, Val, Which, collection_hash, pair_hash};
 use esker::env::names::{FileKind, FileName, LOCK};
 use esker::env::sim::Sim;
 use esker::env::{Env, Listed};
@@ -30,20 +30,30 @@ impl Session {
 
     /// Writes changes; their collections must be there.
     pub fn write(&self, changes: &[Change], how: Option<Durability>, batch: bool) -> Result<()> {
-        if let ([Change { which, key, val }], false) = (changes, batch) {
+        if let ([Change { which, key, val, many }], false) = (changes, batch) {
             let to = self.collection(*which)?;
             let how = how.unwrap_or_else(|| self.db.durability());
-            return match val {
-                Some(val) => to.insert_with(&key.0, val.bytes(), how),
-                None => to.remove_with(&key.0, how),
+            return match (many, val) {
+                (Some(Many::All), _) => to.clear_with(how),
+                (Some(Many::Prefix(prefix)), _) => to.remove_prefix_with(&prefix.0, how),
+                (Some(Many::Range(start, end)), _) => {
+                    to.remove_range_with::<&[u8]>((slice(start), slice(end)), how)
+                }
+                (None, Some(val)) => to.insert_with(&key.0, val.bytes(), how),
+                (None, None) => to.remove_with(&key.0, how),
             };
         }
         let mut batch = self.db.batch();
-        for Change { which, key, val } in changes {
+        for Change { which, key, val, many } in changes {
             let to = self.collection(*which)?;
-            match val {
-                Some(val) => batch.insert(&to, &key.0, val.bytes())?,
-                None => batch.remove(&to, &key.0)?,
+            match (many, val) {
+                (Some(Many::All), _) => batch.clear(&to)?,
+                (Some(Many::Prefix(prefix)), _) => batch.remove_prefix(&to, &prefix.0)?,
+                (Some(Many::Range(start, end)), _) => {
+                    batch.remove_range::<&[u8]>(&to, (slice(start), slice(end)))?
+                }
+                (None, Some(val)) => batch.insert(&to, &key.0, val.bytes())?,
+                (None, None) => batch.remove(&to, &key.0)?,
             }
         }
         match how {

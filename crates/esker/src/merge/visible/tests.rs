@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::base::cursor::reference::{Owned, VecCursor};
+use crate::base::span::{Skyline, Span};
 use crate::merge::Merged;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const LATEST: SeqNo = SeqNo::MAX;
 
@@ -198,11 +200,27 @@ fn a_merge_operand_without_an_operator_is_a_clear_error_that_stays() {
     assert_eq!(from_back.next_back().unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
+/// SST-K1: what a range delete covers is hidden from both ends, wherever the range delete lies.
 #[test]
-fn range_tombstones_are_stepped_over_for_now() {
-    let drop_range = |seq| Owned::new(&full("b"), seq, Kind::RangeDelete, &full("d"));
-    let sources = [vec![put("a", 1, ""), drop_range(4), put("b", 2, ""), drop_range(1)]];
-    assert_eq!(keys(&sources, all(LATEST)), "ab");
+fn what_a_range_delete_covers_is_hidden() {
+    let drop_range = Owned::new(&full("b"), 4, Kind::RangeDelete, &full("d"));
+    let span = Span::of(&drop_range.entry()).unwrap();
+    let points = vec![put("a", 1, ""), put("b", 2, ""), put("b", 6, ""), put("c", 3, "")];
+    let sources = [points, vec![drop_range, put("d", 2, "")]];
+    for (at, wanted) in [(1, "a"), (3, "abcd"), (4, "ad"), (5, "ad"), (6, "abd")] {
+        let spans = [&span].into_iter().filter(|span| span.seq.0 <= at);
+        let cover = Cover::of([Arc::new(Skyline::of(spans))]);
+        let seen = || over(&sources, all(SeqNo(at))).under(cover.clone());
+        let found: String = forward(&mut seen()).into_iter().map(|pair| pair.0).collect();
+        assert_eq!(found, wanted, "at {at}");
+        let found: String = backward(&mut seen()).into_iter().rev().map(|pair| pair.0).collect();
+        assert_eq!(found, wanted, "at {at}, from the back");
+    }
+    // An operand that nobody can fold is no error once it is gone.
+    let operand = [vec![Owned::new(&full("c"), 1, Kind::Merge, b"")]];
+    let cover = Cover::of([Arc::new(Skyline::of([&span]))]);
+    assert_eq!(forward(&mut over(&operand, all(LATEST)).under(cover.clone())), []);
+    assert_eq!(backward(&mut over(&operand, all(LATEST)).under(cover)), []);
 }
 
 /// MOSS-16: many versions of one key cost a search, not a step each.
