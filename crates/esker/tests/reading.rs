@@ -293,3 +293,40 @@ fn a_walk_over_an_absent_prefix_reads_no_block() {
     let (with, without) = (reads(4), reads(0));
     assert!(with * 10 < without, "{with} reads with prefixes in the filter, {without} without");
 }
+
+/// A walk, a check and a compaction fetch many blocks with one read; a seek fetches one.
+#[test]
+fn what_goes_forward_reads_ahead() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let world = Sim::new(3);
+        let options = options(&world).access(Access::Positioned).compression(compression);
+        let options = options.memory_budget(1 << 20).slab_bytes(16 << 20);
+        let db = options.open("db").unwrap();
+        let c = db.collection("c").unwrap();
+        let value = |key: u32| -> Vec<u8> {
+            let mut dice = Dice::new(key.into());
+            (0..100).map(|_| dice.next() as u8).collect()
+        };
+        let fill = || {
+            (0..40_000_u32).for_each(|key| c.insert(key.to_be_bytes(), value(key)).unwrap());
+            db.flush().unwrap();
+        };
+        fill();
+        let count = |work: &dyn Fn()| {
+            let before = world.count(Calls::READ);
+            work();
+            world.count(Calls::READ) - before
+        };
+        let blocks = db.stats().segment_bytes / 4096;
+        assert!(blocks > 1000, "{blocks}");
+        let walk = count(&|| assert_eq!(c.iter().map(Result::unwrap).count(), 40_000));
+        assert!(walk < blocks / 20, "{walk} reads of {blocks} blocks");
+        let check = count(&|| assert!(db.verify().unwrap().is_whole()));
+        assert!(check < blocks / 5, "{check} reads of {blocks} blocks, filter and index");
+        fill();
+        let merge = count(&|| db.compact().unwrap());
+        assert!(merge < blocks / 5, "{merge} reads of twice {blocks} blocks");
+        let seek = count(&|| drop(c.range(&20_000_u32.to_be_bytes()[..]..).next().unwrap()));
+        assert!(seek <= 6, "{seek}");
+    }
+}

@@ -90,6 +90,15 @@ impl Map for ReadMap {
     fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    fn will_need(&self, range: std::ops::Range<usize>) {
+        let end = range.end.min(self.0.len());
+        let len = end.saturating_sub(range.start);
+        if len > 0 {
+            // Advice that is not taken costs speed only.
+            drop(self.0.advise_range(Advice::WillNeed, range.start, len));
+        }
+    }
 }
 
 /// A file written through a shared map.

@@ -113,6 +113,8 @@ pub trait File: Debug + Send + Sync + 'static {
 pub trait Map: Debug + Send + Sync + 'static {
     /// Its bytes; the same for as long as the map lives.
     fn bytes(&self) -> &[u8];
+    /// Tells the system that these bytes will be read soon. Advice: it may do nothing, as here.
+    fn will_need(&self, _range: std::ops::Range<usize>) {}
 }
 
 /// A file open for appending by reservation: places are claimed in order under the caller's lock,

@@ -3,10 +3,12 @@
 //! 1. A step within a block neither allocates nor touches a reference count.
 //! 2. The cursor is on an entry, or off. After an error it is off, and stays so until a seek.
 //! 3. It keeps its reader alive, and through it the file: it may outlive the version that named it.
-//! 4. It holds one data block and one index partition; in a mapped file, only their places.
+//! 4. It holds one data block, one index partition and what it has read ahead; in a mapped file, only
+//!    their places.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
+use super::ahead::Ahead;
 use super::block::Walk;
 use super::format::{Damage, to_usize};
 use super::index::Child;
@@ -80,6 +82,7 @@ pub struct SegmentCursor {
     block: Option<(Child, Held)>,
     walk: Walk,
     is_on: bool,
+    ahead: Ahead,
 }
 
 impl SegmentCursor {
@@ -93,6 +96,7 @@ impl SegmentCursor {
             block: None,
             walk: Walk::default(),
             is_on: false,
+            ahead: Ahead::default(),
         }
     }
 
@@ -123,7 +127,8 @@ impl SegmentCursor {
         }
         let child = index.child(slot).map_err(|damage| damage.of(reader.id(), place.at))?;
         if self.block.as_ref().is_none_or(|(held, _)| *held != child) {
-            let held = Held::new(reader.data_block(child, self.trust)?, child.at);
+            let block = reader.data_block_ahead(child, self.trust, &mut self.ahead)?;
+            let held = Held::new(block, child.at);
             self.block = Some((child, held));
         }
         self.slot = slot;

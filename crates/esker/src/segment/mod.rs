@@ -14,6 +14,7 @@
 //! The bytes: [`format`] for the file, [`block`], [`index`], [`filter`] and [`properties`] for its
 //! pieces. After LevelDB's tables and RocksDB's partitioned index and filter.
 
+mod ahead;
 mod block;
 mod cursor;
 mod filter;

@@ -16,6 +16,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
+use super::ahead::Ahead;
 use super::cursor::SegmentCursor;
 use super::filter::Place;
 use super::format::{
@@ -371,6 +372,47 @@ impl SegmentReader {
     pub(super) fn data_block(&self, child: Child, trust: Trust) -> Result<Payload<'_>> {
         self.check_child(child, 0..self.layout.data, 0..self.properties.data_blocks)?;
         self.piece(child, trust)
+    }
+
+    /// A data block that a walk has come to: [`Ahead`] says what is fetched with it.
+    pub(super) fn data_block_ahead(
+        &self,
+        child: Child,
+        trust: Trust,
+        ahead: &mut Ahead,
+    ) -> Result<Payload<'_>> {
+        ahead.step(child);
+        let file = match &self.source {
+            Source::Mapped(pages) => {
+                if let Some(range) = ahead.advise(child, self.layout.data) {
+                    pages.0.will_need(to_usize(range.start)..to_usize(range.end));
+                }
+                return self.data_block(child, trust);
+            }
+            Source::Positioned(file) => file,
+        };
+        self.check_child(child, 0..self.layout.data, 0..self.properties.data_blocks)?;
+        let (id, at) = (self.id(), child.at);
+        if trust != Trust::Nothing
+            && let Some(block) = self.cache.get(id, at)
+        {
+            return Ok(Payload::Cached(block));
+        }
+        if let Some(range) = ahead.want(child, self.layout.data)
+            && read_exact(&**file, id, ahead.room(&range), range.start).is_err()
+        {
+            // Somewhere behind this block, perhaps: then it must still be found.
+            ahead.forget();
+        }
+        let bytes = match ahead.piece(child) {
+            Some(piece) => Sealed::verify(piece, id, at)?.unpack(id, at)?,
+            None => self.load(at, child.len)?,
+        };
+        let block = Arc::new(Block::new(bytes));
+        if trust != Trust::Nothing {
+            self.cache.insert(id, at, block.clone());
+        }
+        Ok(Payload::Cached(block))
     }
 
     /// A piece of the filter.

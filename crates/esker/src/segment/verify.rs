@@ -2,10 +2,11 @@
 //!
 //! 1. Every byte is under a checksum that is verified, or is a zero that is looked at.
 //! 2. Entries ascend, lie between their separators, pass the filter, and add up to the properties.
-//! 3. It uses neither the cache nor what was verified before; it holds one block and the filter.
+//! 3. It uses neither the cache nor what was verified before; it holds a chunk of blocks and the filter.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
+use super::ahead::Ahead;
 use super::block::{Walk, check_restarts};
 use super::format::{Damage, FOOTER_BYTES, LINE_BYTES, damaged, decode_footer, to_u64, to_usize};
 use super::index::{Child, Index};
@@ -30,6 +31,7 @@ struct Audit<'a> {
     data_end: u64,
     ranges: Vec<RangeTombstone>,
     walk: Walk,
+    ahead: Ahead,
 }
 
 impl SegmentReader {
@@ -50,6 +52,7 @@ impl SegmentReader {
             data_end: 0,
             ranges: Vec::new(),
             walk: Walk::default(),
+            ahead: Ahead::default(),
         };
         audit.frame()?;
         audit.filter()?;
@@ -150,7 +153,7 @@ impl Audit<'_> {
         for slot in 0..index.count() {
             let want = Child { ordinal: self.seen.data_blocks, at: self.data_end, len: 0 };
             let child = self.child(&index, slot, place.at, want)?;
-            let block = reader.data_block(child, Trust::Nothing)?;
+            let block = reader.data_block_ahead(child, Trust::Nothing, &mut self.ahead)?;
             self.block(block.bytes(), child.at)?;
             self.separator(&index, slot, place.at)?;
             self.seen.data_blocks += 1;
