@@ -147,6 +147,10 @@ fn written(options: &Options, dice: &mut Dice) -> Written {
             100..104 => db.flush().unwrap(),
             104 => db.compact().unwrap(),
             105..110 => snapshots.push(db.snapshot()),
+            110..112 => {
+                let (one, two) = (key, any_key(dice));
+                c.remove_range(one.clone().min(two.clone())..one.max(two)).unwrap();
+            }
             _ => c.insert(key, vec![dice.next() as u8; dice.index(120)]).unwrap(),
         }
     }
