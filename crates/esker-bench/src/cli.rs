@@ -2,8 +2,9 @@
 
 use crate::data::VALUE_BYTES_MIN;
 use crate::engines;
-use crate::workloads::Workload;
+use crate::workloads::{BIG, Workload};
 use anyhow::{Result, ensure};
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -39,11 +40,18 @@ pub(crate) struct Plan {
     #[arg(long, value_delimiter = ',', default_values_t = engines::NAMES.iter().map(|n| n.to_string()))]
     pub engines: Vec<String>,
     /// Workloads, in order; one may come twice. Without it, all.
-    #[arg(long, value_delimiter = ',', value_enum, hide_default_value = true,
-          default_values_t = Workload::value_variants().to_vec())]
-    pub workloads: Vec<Workload>,
+    #[arg(long, value_delimiter = ',', value_enum)]
+    workloads: Vec<Workload>,
+    /// The long run: 50 million pairs, 64 MiB, one round; fill, read, overwrite a tenth, read again.
+    /// Each of these can still be said otherwise.
+    #[arg(long)]
+    big: bool,
     /// Pairs that a filling workload inserts.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(
+        long,
+        default_value_t = 1_000_000,
+        default_value_if("big", ArgPredicate::IsPresent, "50000000")
+    )]
     pub n: u64,
     /// Operations of the workloads that read or update [default: as --n, at most a million].
     #[arg(long)]
@@ -55,15 +63,15 @@ pub(crate) struct Plan {
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
     /// Rounds; every engine runs once in each, and medians are shown.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, default_value_if("big", ArgPredicate::IsPresent, "1"))]
     pub rounds: usize,
     /// Cache of a peer, and all the memory that Esker may own, in MiB.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, default_value_if("big", ArgPredicate::IsPresent, "64"))]
     pub cache_mib: u64,
     /// Pairs that each seek reads.
     #[arg(long, default_value_t = 10)]
     pub seek_pairs: usize,
-    /// Seconds that each durable workload runs.
+    /// Seconds that each durable workload runs, and the most that a scan of tombstones does.
     #[arg(long, default_value_t = 5.0)]
     pub sync_seconds: f64,
     /// Where every choice of key begins.
@@ -78,6 +86,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// What to run, in order.
+    pub(crate) fn workloads(&self) -> &[Workload] {
+        match (self.workloads.as_slice(), self.big) {
+            ([], true) => BIG,
+            ([], false) => Workload::value_variants(),
+            (named, _) => named,
+        }
+    }
+
     /// Operations of the workloads that read or update.
     pub(crate) fn operations(&self) -> u64 {
         self.ops.unwrap_or(self.n.min(1_000_000))
@@ -95,7 +112,7 @@ impl Plan {
         }
         ensure!(!self.engines.is_empty(), "no engine to run: build with some as features");
         ensure!(self.value >= VALUE_BYTES_MIN, "--value must be at least {VALUE_BYTES_MIN}");
-        ensure!((2..=u64::from(u32::MAX)).contains(&self.n), "--n must be 2 to 2^32 - 1");
+        ensure!((2..=1 << 40).contains(&self.n), "--n must be 2 to 2^40");
         ensure!(self.operations() > 0, "--ops must be at least 1");
         ensure!((1..=256).contains(&self.threads), "--threads must be 1 to 256");
         ensure!(self.rounds > 0, "--rounds must be at least 1");

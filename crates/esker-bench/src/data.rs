@@ -1,4 +1,5 @@
 //! The keys and values of every workload, made from a counter: nothing is stored, all is checkable.
+//! And the choice of counters, made on the way.
 //!
 //! key    | first half: u64 | second half: u64 |     big-endian; one half is the counter, one mixed
 //! value  | tag: u64 | random bytes … to the middle | one byte, repeated … to the end |
@@ -10,7 +11,6 @@
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use rand_distr::{Distribution, Zipf};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub(crate) const VALUE_BYTES_MIN: usize = 16;
 const POOL_BYTES: usize = 1 << 20;
 /// The skew of the skewed workloads, as YCSB has it.
 const ZIPF_EXPONENT: f64 = 0.99;
+/// Its curve is kept in 2 to this power pieces: 32 KiB.
+const ZIPF_PIECES_BITS: u32 = 12;
 /// Added to a counter to name a key that nobody wrote.
 const ABSENT: u64 = 1 << 48;
 
@@ -116,19 +118,66 @@ pub(crate) fn is_value_of(key: &[u8], value: &[u8], value_bytes: usize) -> bool 
     value.len() == value_bytes && tag(key).is_some_and(|tag| value.starts_with(&tag))
 }
 
-/// `count` counters below `n`, each as likely as any other.
-pub(crate) fn uniform(n: u64, count: u64, seed: u64) -> Vec<u32> {
-    let mut random = SmallRng::seed_from_u64(seed);
-    (0..count).map(|_| random.random_range(0..n) as u32).collect()
+/// An endless choice of counters below a limit. It costs 10 ns or so each and no memory: a list of
+/// them would, in a long run, outweigh what the engine owns.
+#[derive(Clone)]
+pub(crate) struct Picks {
+    random: SmallRng,
+    seed: u64,
+    limit: u64,
+    skew: Option<Arc<[f64]>>,
 }
 
-/// `count` counters below `n`, a few of them far more often than the rest.
+impl Picks {
+    /// Each counter below `limit` as likely as any other.
+    pub(crate) fn uniform(limit: u64, seed: u64) -> Self {
+        assert!(limit > 0, "there is something to choose from");
+        Self { random: SmallRng::seed_from_u64(seed), seed, limit, skew: None }
+    }
+
+    /// A few counters below `limit` far more often than the rest.
+    ///
+    /// The favourites are spread over the counters, so they are neither the oldest nor the newest.
+    pub(crate) fn skewed(limit: u64, seed: u64) -> Self {
+        Self { skew: Some(zipf_ranks(limit)), ..Self::uniform(limit, seed) }
+    }
+
+    /// The same choice made anew, for thread `number`.
+    pub(crate) fn of_thread(&self, number: usize) -> Self {
+        let random = SmallRng::seed_from_u64(mix(self.seed ^ (number as u64) << 32));
+        Self { random, ..self.clone() }
+    }
+}
+
+impl Iterator for Picks {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let Some(ranks) = &self.skew else {
+            return Some(self.random.random_range(0..self.limit));
+        };
+        let share: u64 = self.random.random();
+        let piece = (share >> (64 - ZIPF_PIECES_BITS)) as usize;
+        let within = (share << ZIPF_PIECES_BITS) as f64 / 2f64.powi(64);
+        let rank = (ranks[piece] + (ranks[piece + 1] - ranks[piece]) * within) as u64;
+        Some(((u128::from(mix(rank)) * u128::from(self.limit)) >> 64) as u64)
+    }
+}
+
+/// The Zipf rank, from 0, below which each 4,096th share of all choices falls.
 ///
-/// The favourites are spread over the counters, so they are neither the oldest nor the newest.
-pub(crate) fn skewed(n: u64, count: u64, seed: u64) -> Vec<u32> {
-    let mut random = SmallRng::seed_from_u64(seed);
-    let zipf = Zipf::new(n as f64, ZIPF_EXPONENT).expect("a positive count and exponent");
-    (0..count).map(|_| (mix(zipf.sample(&mut random) as u64) % n) as u32).collect()
+/// Between two shares the curve is taken for a line. To sample it exactly costs three powers of real
+/// numbers a choice, more than some engines take for a write.
+fn zipf_ranks(limit: u64) -> Arc<[f64]> {
+    let rest = 1.0 - ZIPF_EXPONENT;
+    let total = ((limit as f64).powf(rest) - ZIPF_EXPONENT) / rest;
+    let rank = |piece: usize| {
+        let share = total * piece as f64 / (1 << ZIPF_PIECES_BITS) as f64;
+        let rank =
+            if share <= 1.0 { share } else { (share * rest + ZIPF_EXPONENT).powf(1.0 / rest) };
+        rank.min(limit as f64)
+    };
+    (0..=1 << ZIPF_PIECES_BITS).map(rank).collect()
 }
 
 #[cfg(test)]
@@ -149,10 +198,28 @@ mod tests {
 
     #[test]
     fn skewed_counters_stay_below_the_limit_and_have_favourites() {
-        let picks = skewed(1000, 10_000, 3);
         let mut counts = vec![0_u32; 1000];
-        picks.iter().for_each(|pick| counts[*pick as usize] += 1);
+        Picks::skewed(1000, 3).take(10_000).for_each(|pick| counts[pick as usize] += 1);
         assert!(counts.iter().max().is_some_and(|most| *most > 500));
+    }
+
+    #[test]
+    fn the_favourites_come_about_as_often_as_zipf_says() {
+        let (limit, picks) = (100_000_u64, 1_000_000);
+        let total: f64 = (1..=limit).map(|rank| (rank as f64).powf(-ZIPF_EXPONENT)).sum();
+        let mut counts = vec![0_u32; limit as usize];
+        Picks::skewed(limit, 4).take(picks).for_each(|pick| counts[pick as usize] += 1);
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        for rank in [1, 10, 100, 1000] {
+            let want: f64 = (1..=rank).map(|rank| f64::from(rank).powf(-ZIPF_EXPONENT)).sum();
+            let want = want / total;
+            let seen: u32 = counts[..rank as usize].iter().sum();
+            let seen = f64::from(seen) / picks as f64;
+            assert!(
+                (seen / want - 1.0).abs() < 0.1,
+                "rank {rank}: {seen} of the choices, not {want}"
+            );
+        }
     }
 
     #[test]

@@ -71,8 +71,14 @@ impl Settings {
     }
 }
 
+/// Figures that an engine counts itself, by name. They only rise, and begin at zero with each open.
+pub(crate) type Figures = Vec<(String, u64)>;
+
 /// One engine, open on one folder.
 pub(crate) trait Engine: Send + Sync + Sized {
+    /// Whether it can remove a range of keys in one call.
+    const REMOVES_RANGES: bool = false;
+
     /// Opens `dir`, making the database if there is none.
     fn open(dir: &Path, settings: &Settings) -> Result<Self>;
 
@@ -84,6 +90,17 @@ pub(crate) trait Engine: Send + Sync + Sized {
 
     /// Removes one key.
     fn remove(&self, key: &[u8]) -> Result<()>;
+
+    /// Removes all keys from `from` on and below `to`; only where [`Engine::REMOVES_RANGES`].
+    fn remove_range(&self, _from: &[u8], _to: &[u8]) -> Result<()> {
+        anyhow::bail!("this engine cannot remove a range")
+    }
+
+    /// What it has counted since it was opened. `bytes_logged`, `bytes_flushed` and
+    /// `bytes_compacted` are, together, all that it wrote.
+    fn figures(&self) -> Result<Figures> {
+        Ok(Figures::new())
+    }
 
     /// Shows the value of `key` to `look`, and says whether there was one.
     fn find(&self, key: &[u8], look: impl FnMut(&[u8])) -> Result<bool>;

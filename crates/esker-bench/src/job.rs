@@ -1,6 +1,6 @@
 //! What the parent tells a child to do, and what the child answers: JSON, one object a line.
 
-use crate::engine::{Durability, Settings};
+use crate::engine::{Durability, Figures, Settings};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -44,6 +44,8 @@ pub(crate) enum Event {
     Ready {
         /// What the harness itself costs: making a pair and reading the clock.
         harness_ns: f64,
+        /// Anonymous memory before an engine is opened.
+        harness_bytes: u64,
     },
     /// A workload begins.
     Begin {
@@ -93,8 +95,50 @@ pub(crate) struct Row {
     pub disk_end_bytes: u64,
     /// Peak of resident memory, maps included.
     pub memory_peak_bytes: u64,
-    /// Peak of anonymous memory; the parent samples it.
+    /// Peak of anonymous memory: what it is at the end, and what the parent samples.
     pub anonymous_peak_bytes: u64,
     /// Processor time of the whole process.
     pub cpu_seconds: f64,
+    /// The fewest operations in a whole second; nothing, if it took less than one.
+    pub slowest_second: Option<u64>,
+    /// Operations in each whole second; the medians leave it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_second: Vec<u64>,
+    /// What the engine counted itself meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Figures,
+    /// What all writes until now came to; only in rows that settle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
+}
+
+/// A database at rest: what was written since it was at rest before, and what is left of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Rest {
+    /// The workload that wrote.
+    pub after: String,
+    /// Its operations a second.
+    pub rate: f64,
+    /// Its slowest second.
+    pub slowest_second: Option<u64>,
+    /// Its 99.9th percentile, in nanoseconds.
+    pub p999_ns: u64,
+    /// Its longest operation.
+    pub max_ns: u64,
+    /// From the call to settle until the engine was quiet.
+    pub settle_seconds: f64,
+    /// Keys and values that the user asked to write.
+    pub user_bytes: u64,
+    /// Bytes of pages the engine made dirty, settling included.
+    pub dirtied_bytes: u64,
+    /// Bytes that the engine says it wrote to log and tables, if it says so.
+    pub reported_bytes: Option<u64>,
+    /// Keys and values that are live.
+    pub live_bytes: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Bytes on disk when the database came to rest first, filled and with all of it live.
+    pub filled_bytes: u64,
+    /// Peak of anonymous memory in any row since it was at rest before; the parent fills it in.
+    pub anonymous_peak_bytes: u64,
 }

@@ -3,7 +3,8 @@
 //! 1. An operation is timed alone: making its key and value is outside, two clock readings inside.
 //! 2. `write_bytes` counts pages made dirty, also through a map; `wchar` counts bytes given to write
 //!    calls, which a map never makes. Both come from `/proc/self/io` and cover the whole process.
-//! 3. The peak of resident memory is set back at the start of a row, where the kernel allows it.
+//! 3. A row costs a fixed amount of memory and a number a second, however many operations it has.
+//! 4. The peak of resident memory is set back at the start of a row, where the kernel allows it.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and its own /proc")]
 
@@ -19,41 +20,101 @@ use std::time::{Duration, Instant};
 /// The longest time that is told from longer ones: an hour.
 const TIME_NS_MAX: u64 = 3600 * 1_000_000_000;
 
-/// Times of single operations, in nanoseconds, to three digits.
-pub(crate) struct Times(Histogram<u64>);
+/// Times of single operations, in nanoseconds, to three digits; and how many ended in each second.
+pub(crate) struct Times {
+    histogram: Histogram<u64>,
+    seconds: Seconds,
+}
 
 impl Times {
     /// None yet.
     pub(crate) fn new() -> Self {
-        Self(Histogram::new_with_bounds(1, TIME_NS_MAX, 3).expect("bounds and digits are allowed"))
+        let histogram = Histogram::new_with_bounds(1, TIME_NS_MAX, 3);
+        Self {
+            histogram: histogram.expect("bounds and digits are allowed"),
+            seconds: Seconds::default(),
+        }
     }
 
-    /// Adds one.
+    /// Adds one that ended now.
     pub(crate) fn add(&mut self, time: Duration) {
-        self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.add_at(time, Instant::now());
+    }
+
+    /// Adds one that ended at `now`.
+    pub(crate) fn add_at(&mut self, time: Duration, now: Instant) {
+        self.record(time);
+        self.seconds.count(time, now);
+    }
+
+    fn record(&mut self, time: Duration) {
+        self.histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Runs `operation` and adds what it took.
     pub(crate) fn time<T>(&mut self, operation: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let result = operation();
-        self.add(began.elapsed());
+        let now = Instant::now();
+        self.add_at(now - began, now);
         result
     }
 
-    /// Adds all of `other`.
+    /// Adds all of `other`, which was taken at the same time.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("histograms of the same kind");
+        self.histogram.add(&other.histogram).expect("histograms of the same kind");
+        self.seconds.merge(&other.seconds);
     }
 
     /// The time that `share` of the operations stayed within.
     pub(crate) fn quantile(&self, share: f64) -> u64 {
-        self.0.value_at_quantile(share)
+        self.histogram.value_at_quantile(share)
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> u64 {
-        self.0.len()
+        self.histogram.len()
+    }
+
+    /// How many ended in each whole second since the first began.
+    pub(crate) fn per_second(&self) -> &[u64] {
+        &self.seconds.whole
+    }
+}
+
+/// A count for every second since the first operation began.
+#[derive(Default)]
+struct Seconds {
+    /// When the running second ends.
+    ends: Option<Instant>,
+    /// Operations in it so far.
+    running: u64,
+    /// The seconds before it.
+    whole: Vec<u64>,
+}
+
+impl Seconds {
+    const LENGTH: Duration = Duration::from_secs(1);
+
+    fn count(&mut self, time: Duration, now: Instant) {
+        let mut ends = self.ends.unwrap_or_else(|| now - time + Self::LENGTH);
+        while now >= ends {
+            self.whole.push(std::mem::take(&mut self.running));
+            ends += Self::LENGTH;
+        }
+        self.ends = Some(ends);
+        self.running += 1;
+    }
+
+    /// Adds, second by second, what another thread counted; only seconds that both saw whole.
+    fn merge(&mut self, other: &Self) {
+        if self.ends.is_none() {
+            self.whole.clone_from(&other.whole);
+            self.ends = other.ends;
+            return;
+        }
+        self.whole.truncate(other.whole.len());
+        self.whole.iter_mut().zip(&other.whole).for_each(|(mine, theirs)| *mine += theirs);
     }
 }
 
@@ -68,10 +129,10 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// A single operation.
+    /// A single operation, of which no rate can be told.
     pub(crate) fn once(elapsed: Duration) -> Self {
         let mut times = Times::new();
-        times.add(elapsed);
+        times.record(elapsed);
         Self { operations: 1, elapsed, times }
     }
 }
@@ -151,9 +212,9 @@ pub(crate) fn memory_peak_bytes() -> u64 {
     status_bytes("self", "\nVmHWM:")
 }
 
-/// Resident anonymous memory of process `pid`, in bytes; zero once it is gone.
-pub(crate) fn anonymous_bytes(pid: u32) -> u64 {
-    status_bytes(&pid.to_string(), "\nRssAnon:")
+/// Resident anonymous memory of `process` (`self`, or its number), in bytes; zero once it is gone.
+pub(crate) fn anonymous_bytes(process: &str) -> u64 {
+    status_bytes(process, "\nRssAnon:")
 }
 
 fn status_bytes(process: &str, name: &str) -> u64 {
@@ -179,7 +240,7 @@ pub(crate) fn disk_bytes(dir: &Path) -> u64 {
 /// How long the process must do next to nothing to count as quiet.
 const QUIET: Duration = Duration::from_millis(500);
 /// When to stop hoping.
-const QUIET_WAIT_MAX: Duration = Duration::from_secs(600);
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Waits until background work has ended, and says since when; nothing, if it does not end.
 ///
@@ -196,4 +257,19 @@ pub(crate) fn wait_until_quiet() -> Option<Instant> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_without_an_operation_counts_as_zero_and_the_last_part_of_one_not_at_all() {
+        let (mut seconds, began) = (Seconds::default(), Instant::now());
+        for after_ms in [100, 200, 900, 3500, 3900, 4100] {
+            seconds.count(Duration::from_millis(100), began + Duration::from_millis(after_ms));
+        }
+        assert_eq!(seconds.whole, [3, 0, 0, 2]);
+        assert_eq!(seconds.running, 1);
+    }
 }

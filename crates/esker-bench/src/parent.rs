@@ -8,7 +8,7 @@
 
 use crate::cli::Plan;
 use crate::job::{Event, Job, Row};
-use crate::report;
+use crate::report::{self, Harness};
 use crate::sample::Sampler;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -22,7 +22,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     plan.check()?;
     fs::create_dir_all(&plan.dir).with_context(|| format!("make {}", plan.dir.display()))?;
     let bar = progress_bar(plan);
-    let mut runs = Runs { plan, bar: &bar, rows: Vec::new(), harness_ns: Vec::new() };
+    let mut runs = Runs { plan, bar: &bar, rows: Vec::new(), harness: Harness::default() };
     let mut failures = Vec::new();
     for round in 1..=plan.rounds {
         for turn in 0..plan.engines.len() {
@@ -38,7 +38,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         std::io::ErrorKind::DirectoryNotEmpty => Ok(()), // somebody else's files
         _ => Err(error),
     })?;
-    report::print(plan, &runs.rows, &runs.harness_ns)?;
+    report::print(plan, &runs.rows, runs.harness)?;
     if !failures.is_empty() {
         bail!("{}", failures.join("\nesker-bench: "));
     }
@@ -50,7 +50,7 @@ struct Runs<'a> {
     plan: &'a Plan,
     bar: &'a ProgressBar,
     rows: Vec<Row>,
-    harness_ns: Vec<f64>,
+    harness: Harness,
 }
 
 impl Runs<'_> {
@@ -66,8 +66,10 @@ impl Runs<'_> {
             .context("start a child")?;
         let sampler = Sampler::new(child.id(), dir.clone());
         let lines = BufReader::new(child.stdout.take().context("the child has no output")?).lines();
+        let mut unrest_peak = 0;
         for line in lines {
-            self.take(serde_json::from_str(&line?)?, (engine, round), &sampler)?;
+            let event = serde_json::from_str(&line?)?;
+            self.take(event, (engine, round), &sampler, &mut unrest_peak)?;
         }
         let status = child.wait()?;
         drop(sampler);
@@ -78,10 +80,20 @@ impl Runs<'_> {
         Ok(())
     }
 
-    fn take(&mut self, event: Event, of: (&str, usize), sampler: &Sampler) -> Result<()> {
+    /// Takes in an event; `unrest_peak` is the most anonymous memory since the database was at rest.
+    fn take(
+        &mut self,
+        event: Event,
+        of: (&str, usize),
+        sampler: &Sampler,
+        unrest_peak: &mut u64,
+    ) -> Result<()> {
         let (engine, round) = of;
         match event {
-            Event::Ready { harness_ns } => self.harness_ns.push(harness_ns),
+            Event::Ready { harness_ns, harness_bytes } => {
+                self.harness.ns.push(harness_ns);
+                self.harness.bytes.push(harness_bytes as f64);
+            }
             Event::Begin { workload } => {
                 self.bar.set_message(format!("round {round}: {engine}, {workload}"));
                 sampler.take();
@@ -91,7 +103,11 @@ impl Runs<'_> {
                 engine.clone_into(&mut row.engine);
                 row.round = round;
                 row.disk_peak_bytes = row.disk_peak_bytes.max(disk);
-                row.anonymous_peak_bytes = anonymous;
+                row.anonymous_peak_bytes = row.anonymous_peak_bytes.max(anonymous);
+                *unrest_peak = row.anonymous_peak_bytes.max(*unrest_peak);
+                if let Some(rest) = &mut row.rest {
+                    rest.anonymous_peak_bytes = std::mem::take(unrest_peak);
+                }
                 self.bar.inc(1);
                 if self.plan.json {
                     report::print_json("row", &row)?;
@@ -105,7 +121,7 @@ impl Runs<'_> {
 
 fn job(plan: &Plan, dir: &Path) -> Job {
     Job {
-        workloads: plan.workloads.iter().map(|workload| workload.name()).collect(),
+        workloads: plan.workloads().iter().map(|workload| workload.name()).collect(),
         n: plan.n,
         operations: plan.operations(),
         value_bytes: plan.value,
@@ -129,7 +145,7 @@ fn start_clean(dir: &Path) -> Result<()> {
 }
 
 fn steps(plan: &Plan) -> u64 {
-    plan.workloads.len() as u64
+    plan.workloads().len() as u64
 }
 
 fn progress_bar(plan: &Plan) -> ProgressBar {

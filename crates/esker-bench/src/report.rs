@@ -3,16 +3,26 @@
 //! 1. A figure is the median of its column over the rounds; the worst time is the worst of them all.
 //! 2. The ratio is taken within each round, from runs side by side, and then its median.
 //! 3. Buffered and durable rows are never in one table.
+//! 4. What writing cost is told once the database is at rest, flushes and compactions included.
 
 use crate::cli::Plan;
-use crate::engine::Durability;
-use crate::job::Row;
+use crate::engine::{Durability, Figures};
+use crate::job::{Rest, Row};
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt::Write as _;
 
 /// The engine that others are compared with.
 const OURS: &str = "esker";
+
+/// What the harness costs by itself, of every child.
+#[derive(Default)]
+pub(crate) struct Harness {
+    /// Nanoseconds of every operation.
+    pub ns: Vec<f64>,
+    /// Bytes of anonymous memory.
+    pub bytes: Vec<f64>,
+}
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
@@ -41,7 +51,7 @@ pub(crate) fn print_json(kind: &str, content: &impl Serialize) -> Result<()> {
 }
 
 /// Prints the medians of `rows`.
-pub(crate) fn print(plan: &Plan, rows: &[Row], harness_ns: &[f64]) -> Result<()> {
+pub(crate) fn print(plan: &Plan, rows: &[Row], mut harness: Harness) -> Result<()> {
     let lines = lines(plan, rows);
     let totals: Vec<Total> = plan.engines.iter().filter_map(|e| Total::of(e, rows)).collect();
     if plan.json {
@@ -64,15 +74,41 @@ pub(crate) fn print(plan: &Plan, rows: &[Row], harness_ns: &[f64]) -> Result<()>
             print!("\n{durability} writes\n{}", table(HEADS, &cells(&lines)));
         }
     }
+    let rests = rest_cells(&lines);
+    if !rests.is_empty() {
+        print!("\nat rest\n{}", table(REST_HEADS, &rests));
+    }
     print!("\nall rows together\n{}", table(TOTAL_HEADS, &total_cells(&totals)));
-    let mut harness = harness_ns.to_vec();
+    print!("{}", counted(&lines));
     println!(
-        "\nwritten: pages made dirty, also through maps; calls: bytes given to write calls. \
-         Rates of batch and scan\nare pairs, their times those of 1,000. The harness itself takes \
-         {:.0} ns of every operation (key, value, clock).",
-        median(&mut harness)
+        "\nwritten: pages made dirty, also through maps; calls: bytes given to write calls; says: \
+         what the engine itself\ncounts. low/s: operations in the slowest whole second. Rates of \
+         batch and scan are pairs, their times those of\n1,000. The harness itself takes {:.0} ns \
+         of every operation (key, value, clock) and {:.1} MB of anon MB.",
+        median(&mut harness.ns),
+        median(&mut harness.bytes) / 1e6
     );
     Ok(())
+}
+
+/// What engines counted themselves, a line for each row in which anything was.
+fn counted(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for row in lines.iter().map(|line| &line.row) {
+        let risen = row.figures.iter().filter(|(_, value)| *value > 0);
+        let risen: Vec<String> = risen.map(|(name, value)| format!("{name} {value}")).collect();
+        if !risen.is_empty() {
+            let before = if text.is_empty() { "\ncounted by the engine itself\n" } else { "" };
+            let _ = writeln!(
+                text,
+                "{before}{:<24} {:<9} {}",
+                row.workload,
+                row.engine,
+                risen.join(", ")
+            );
+        }
+    }
+    text
 }
 
 fn lines(plan: &Plan, rows: &[Row]) -> Vec<Line> {
@@ -135,6 +171,46 @@ fn median_row(rows: &[&Row]) -> Option<Row> {
         memory_peak_bytes: whole(|row| row.memory_peak_bytes),
         anonymous_peak_bytes: whole(|row| row.anonymous_peak_bytes),
         cpu_seconds: float(|row| row.cpu_seconds),
+        slowest_second: rows.iter().filter_map(|row| row.slowest_second).min(),
+        per_second: Vec::new(),
+        figures: median_figures(rows),
+        rest: median_rest(rows),
+    })
+}
+
+fn median_figures(rows: &[&Row]) -> Figures {
+    let names = rows.first().map_or(&[][..], |row| &row.figures);
+    let of = |name: &str| {
+        let all = rows.iter().flat_map(|row| &row.figures).filter(|(each, _)| each == name);
+        median(&mut all.map(|(_, value)| *value as f64).collect::<Vec<_>>()) as u64
+    };
+    names.iter().map(|(name, _)| (name.clone(), of(name))).collect()
+}
+
+fn median_rest(rows: &[&Row]) -> Option<Rest> {
+    let rests: Vec<&Rest> = rows.iter().filter_map(|row| row.rest.as_ref()).collect();
+    let first = *rests.first()?;
+    let float =
+        |field: fn(&Rest) -> f64| median(&mut rests.iter().map(|r| field(r)).collect::<Vec<_>>());
+    let whole = |field: fn(&Rest) -> u64| {
+        let mut values: Vec<u64> = rests.iter().map(|rest| field(rest)).collect();
+        values.sort_unstable();
+        values[(values.len() - 1) / 2]
+    };
+    Some(Rest {
+        after: first.after.clone(),
+        rate: float(|rest| rest.rate),
+        slowest_second: rests.iter().filter_map(|rest| rest.slowest_second).min(),
+        p999_ns: whole(|rest| rest.p999_ns),
+        max_ns: rests.iter().map(|rest| rest.max_ns).max()?,
+        settle_seconds: float(|rest| rest.settle_seconds),
+        user_bytes: whole(|rest| rest.user_bytes),
+        dirtied_bytes: whole(|rest| rest.dirtied_bytes),
+        reported_bytes: first.reported_bytes.map(|_| whole(|r| r.reported_bytes.unwrap_or(0))),
+        live_bytes: whole(|rest| rest.live_bytes),
+        disk_bytes: whole(|rest| rest.disk_bytes),
+        filled_bytes: whole(|rest| rest.filled_bytes),
+        anonymous_peak_bytes: whole(|rest| rest.anonymous_peak_bytes),
     })
 }
 
@@ -182,6 +258,7 @@ const HEADS: &[&str] = &[
     "workload",
     "engine",
     "ops/s",
+    "low/s",
     "vs esker",
     "p50",
     "p99",
@@ -195,6 +272,25 @@ const HEADS: &[&str] = &[
     "memory MB",
     "anon MB",
     "cpu s",
+];
+
+const REST_HEADS: &[&str] = &[
+    "workload",
+    "engine",
+    "ops/s",
+    "low/s",
+    "p99.9",
+    "max",
+    "settle s",
+    "user MB",
+    "written MB",
+    "written/user",
+    "says/user",
+    "live MB",
+    "disk MB",
+    "disk/live",
+    "disk/filled",
+    "anon peak",
 ];
 
 const TOTAL_HEADS: &[&str] = &[
@@ -221,6 +317,7 @@ fn cells(lines: &[&Line]) -> Vec<Vec<String>> {
             name.to_owned(),
             row.engine.clone(),
             short(row.rate),
+            row.slowest_second.map_or_else(|| "-".to_owned(), |low| short(low as f64)),
             line.ratio_to_esker.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
             time(row.p50_ns),
             time(row.p99_ns),
@@ -237,6 +334,33 @@ fn cells(lines: &[&Line]) -> Vec<Vec<String>> {
         ]);
     }
     all
+}
+
+fn rest_cells(lines: &[Line]) -> Vec<Vec<String>> {
+    let ratio = |a: u64, b: u64| format!("{:.2}", a as f64 / b.max(1) as f64);
+    let cells = |line: &Line| {
+        let rest = line.row.rest.as_ref()?;
+        let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        Some(vec![
+            format!("after {}", rest.after),
+            line.row.engine.clone(),
+            short(rest.rate),
+            or_none(rest.slowest_second.map(|low| short(low as f64))),
+            time(rest.p999_ns),
+            time(rest.max_ns),
+            format!("{:.1}", rest.settle_seconds),
+            megabytes(rest.user_bytes as f64),
+            megabytes(rest.dirtied_bytes as f64),
+            ratio(rest.dirtied_bytes, rest.user_bytes),
+            or_none(rest.reported_bytes.map(|bytes| ratio(bytes, rest.user_bytes))),
+            megabytes(rest.live_bytes as f64),
+            megabytes(rest.disk_bytes as f64),
+            ratio(rest.disk_bytes, rest.live_bytes),
+            ratio(rest.disk_bytes, rest.filled_bytes),
+            megabytes(rest.anonymous_peak_bytes as f64),
+        ])
+    };
+    lines.iter().filter_map(cells).collect()
 }
 
 fn total_cells(totals: &[Total]) -> Vec<Vec<String>> {

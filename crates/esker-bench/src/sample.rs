@@ -1,4 +1,4 @@
-//! Watches a child from outside: the disk and the anonymous memory it takes, a few times a second.
+//! Watches a child from outside: its anonymous memory every 10 ms, its disk every 50 ms.
 //!
 //! Outside, so that the watching costs the child no time and does not count as its own.
 
@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Time between two looks.
-const EVERY: Duration = Duration::from_millis(50);
+/// Time between two looks at the memory.
+const EVERY: Duration = Duration::from_millis(10);
+/// Looks at the memory for each look at the disk, which takes a call for every file.
+const LOOKS_PER_DISK: u32 = 5;
 
 /// Peaks since they were last taken.
 #[derive(Default)]
@@ -32,11 +34,16 @@ impl Sampler {
     /// Watches process `pid` and its folder.
     pub(crate) fn new(pid: u32, dir: PathBuf) -> Self {
         let peaks = Arc::new(Peaks::default());
-        let seen = Arc::clone(&peaks);
+        let (seen, process) = (Arc::clone(&peaks), pid.to_string());
         let thread = std::thread::spawn(move || {
-            while !seen.done.load(Ordering::Relaxed) {
-                seen.disk.fetch_max(disk_bytes(&dir), Ordering::Relaxed);
-                seen.anonymous.fetch_max(anonymous_bytes(pid), Ordering::Relaxed);
+            for look in 0_u32.. {
+                if seen.done.load(Ordering::Relaxed) {
+                    break;
+                }
+                if look.is_multiple_of(LOOKS_PER_DISK) {
+                    seen.disk.fetch_max(disk_bytes(&dir), Ordering::Relaxed);
+                }
+                seen.anonymous.fetch_max(anonymous_bytes(&process), Ordering::Relaxed);
                 std::thread::sleep(EVERY);
             }
         });

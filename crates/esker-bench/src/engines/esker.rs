@@ -5,10 +5,26 @@
 //! The job's cache is its whole memory budget: memtables, blocks and indexes must fit in it.
 
 use crate::data::Key;
-use crate::engine::{Durability, Engine, Order, Settings};
+use crate::engine::{Durability, Engine, Figures, Order, Settings};
 use anyhow::Result;
 use esker::{Collection, Db};
 use std::path::Path;
+
+/// The figures of `Db::stats` that only rise, of those that this version of it has.
+const RISING: &[&str] = &[
+    "bytes_logged",
+    "bytes_flushed",
+    "bytes_compacted",
+    "bytes_rewritten",
+    "flushes",
+    "compactions",
+    "write_waits",
+    "syncs",
+    "cache_hits",
+    "cache_misses",
+    "filter_passes",
+    "filter_false",
+];
 
 /// One open Esker database.
 pub(crate) struct Esker {
@@ -74,6 +90,12 @@ impl Engine for Esker {
             Order::Reverse => pairs.rev().take(limit).try_for_each(&mut show)?,
         }
         Ok(seen)
+    }
+
+    fn figures(&self) -> Result<Figures> {
+        let all = self.db.stats().fields();
+        let rising = all.into_iter().filter(|(name, _)| RISING.contains(name));
+        Ok(rising.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     fn settle(&self) -> Result<()> {

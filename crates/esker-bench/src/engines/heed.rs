@@ -32,6 +32,8 @@ fn open_env(dir: &Path, flags: EnvFlags) -> Result<Env<WithTls>> {
 }
 
 impl Engine for Lmdb {
+    const REMOVES_RANGES: bool = true;
+
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let flags = match settings.durability {
             Durability::Buffered => EnvFlags::NO_SYNC,
@@ -100,6 +102,12 @@ impl Engine for Lmdb {
             }
         }
         Ok(seen)
+    }
+
+    fn remove_range(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        let mut txn = self.env.write_txn()?;
+        self.pairs.delete_range(&mut txn, &(Bound::Included(from), Bound::Excluded(to)))?;
+        Ok(txn.commit()?)
     }
 
     fn settle(&self) -> Result<()> {

@@ -5,8 +5,8 @@
 //! Beside the defaults: LZ4, a 10-bit filter, the cache of the job, blob files for large values.
 
 use crate::data::Key;
-use crate::engine::{Durability, Engine, LARGE_VALUE_BYTES, Order, Settings};
-use anyhow::Result;
+use crate::engine::{Durability, Engine, Figures, LARGE_VALUE_BYTES, Order, Settings};
+use anyhow::{Context, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, Options, ReadOptions, WaitForCompactOptions,
     WriteBatch, WriteOptions,
@@ -20,7 +20,16 @@ pub(crate) struct RocksDb {
     write: WriteOptions,
 }
 
+/// The figure behind `name` in the line that begins with `line`, which counts GiB to two digits.
+fn gibibytes(text: &str, line: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find(|text| text.starts_with(line))?;
+    let figure: f64 = line.split_once(name)?.1.split([' ', ',']).find(|word| !word.is_empty())?.parse().ok()?;
+    Some((figure * f64::from(1 << 30)) as u64)
+}
+
 impl Engine for RocksDb {
+    const REMOVES_RANGES: bool = true;
+
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&Cache::new_lru_cache(usize::try_from(settings.cache_bytes)?));
@@ -90,6 +99,25 @@ impl Engine for RocksDb {
         }
         cursor.status()?;
         Ok(seen)
+    }
+
+    fn remove_range(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.delete_range(from, to);
+        Ok(self.db.write_opt(batch, &self.write)?)
+    }
+
+    fn figures(&self) -> Result<Figures> {
+        // The text that is always kept: counters would have to be switched on, and cost time.
+        let text = self.db.property_value("rocksdb.stats")?.context("no statistics")?;
+        let of = |line: &str, name: &str| gibibytes(&text, line, name).unwrap_or(0);
+        let flushed = of("Flush(GB):", "cumulative");
+        let rewritten = of("Cumulative compaction:", "compaction:");
+        Ok(vec![
+            ("bytes_logged".to_owned(), of("Cumulative WAL:", "written:")),
+            ("bytes_flushed".to_owned(), flushed),
+            ("bytes_compacted".to_owned(), rewritten.saturating_sub(flushed)),
+        ])
     }
 
     fn settle(&self) -> Result<()> {

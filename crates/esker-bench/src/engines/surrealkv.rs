@@ -75,6 +75,8 @@ impl SurrealKv {
 }
 
 impl Engine for SurrealKv {
+    const REMOVES_RANGES: bool = true;
+
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         let mut options = Options::new()
@@ -127,6 +129,10 @@ impl Engine for SurrealKv {
             (Order::Forward, Some(from)) => walk(txn.scan(from..)?, order, limit, look),
             (Order::Reverse, Some(from)) => walk(txn.scan(..=from)?, order, limit, look),
         }
+    }
+
+    fn remove_range(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        self.commit(|txn| txn.delete_range(from, to))
     }
 
     fn settle(&self) -> Result<()> {

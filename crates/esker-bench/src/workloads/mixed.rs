@@ -4,9 +4,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use super::read::range_of;
+use super::read::count_of;
 use super::stage::{Outcome, Stage, expect_hits};
-use crate::data::{self, is_value_of, key};
+use crate::data::{Picks, is_value_of, key};
 use crate::engine::{Engine, died};
 use crate::meter::{Measured, Times, together};
 use anyhow::Result;
@@ -18,16 +18,16 @@ pub(super) fn run<E: Engine>(stage: &mut Stage<'_, E>) -> Result<Outcome> {
     let (job, value_bytes) = (stage.job, stage.job.value_bytes);
     let mut values = stage.values.clone();
     let (db, loaded) = stage.loaded()?;
-    let reads = data::uniform(loaded.count, job.operations, job.seed ^ 6);
-    let writes = data::skewed(loaded.count, job.operations, job.seed ^ 7);
+    let reads = Picks::uniform(loaded.count, job.seed ^ 6);
+    let writes = Picks::skewed(loaded.count, job.seed ^ 7);
     let (done, right) = (AtomicBool::new(false), AtomicU64::new(0));
     let write = || -> Result<Measured> {
         let (mut times, began) = (Times::new(), Instant::now());
-        for (pick, version) in writes.iter().cycle().zip(job.n..) {
+        for (pick, version) in writes.zip(job.n..) {
             if done.load(Ordering::Relaxed) {
                 break;
             }
-            let key = key(loaded.shape, loaded.present(*pick));
+            let key = key(loaded.shape, loaded.present(pick));
             let value = values.make(&key, version);
             times.time(|| db.put(&key, value))?;
         }
@@ -35,15 +35,15 @@ pub(super) fn run<E: Engine>(stage: &mut Stage<'_, E>) -> Result<Outcome> {
     };
     let read = || {
         together(job.threads, |number, times| {
-            let picks = &reads[range_of(reads.len(), job.threads, number)];
+            let operations = count_of(job.operations, job.threads, number);
             let mut good = 0;
-            for pick in picks {
-                let key = key(loaded.shape, loaded.present(*pick));
+            for pick in reads.of_thread(number).take(operations) {
+                let key = key(loaded.shape, loaded.present(pick));
                 let look = |value: &[u8]| good += u64::from(is_value_of(&key, value, value_bytes));
                 times.time(|| db.find(&key, look))?;
             }
             right.fetch_add(good, Ordering::Relaxed);
-            Ok(picks.len() as u64)
+            Ok(operations as u64)
         })
     };
     let (reading, writing) = std::thread::scope(|scope| {

@@ -9,6 +9,7 @@
 mod fill;
 mod life;
 mod mixed;
+mod queue;
 mod range;
 mod read;
 mod stage;
@@ -38,21 +39,46 @@ pub(crate) enum Workload {
     ReadMissing,
     /// Seeks to a present key and reads a few pairs.
     Seek,
+    /// Seeks to a present key and reads a hundred pairs.
+    Seek100,
     /// Reads everything forward.
     Scan,
     /// Reads everything backward.
     ReverseScan,
     /// Skewed replacement of present keys.
     Overwrite,
+    /// Skewed replacement of every tenth key, as many times as there are keys.
+    OverwriteTenth,
     /// One of the YCSB mixes.
     Ycsb(ycsb::Mix),
     /// Removes every second key.
     Delete,
+    /// Scans from the start of a database whose first keys are removed, and a queue that goes on
+    /// from there; in a database of its own.
+    TombstoneScan,
+    /// Removes every second hundred of keys, a hundred a call, in a database of its own.
+    RangeDelete,
     /// Gets, while one more thread overwrites as fast as it can.
     ReadWhileWriting,
     /// Closes, opens, and gets one key.
     Reopen,
 }
+
+/// The long run: fill, read, overwrite as long again, read again.
+pub(crate) const BIG: &[Workload] = &[
+    Workload::FillRandom,
+    Workload::ReadRandom,
+    Workload::ReadMissing,
+    Workload::Seek,
+    Workload::Seek100,
+    Workload::Scan,
+    Workload::OverwriteTenth,
+    Workload::ReadRandom,
+    Workload::ReadMissing,
+    Workload::Seek,
+    Workload::Seek100,
+    Workload::Scan,
+];
 
 impl Workload {
     /// Its name on the command line and in the table.
@@ -75,10 +101,13 @@ impl ValueEnum for Workload {
             Self::Sync(1),
             Self::Sync(8),
             Self::Sync(32),
+            Self::TombstoneScan,
+            Self::RangeDelete,
             Self::FillRandom,
             Self::ReadRandom,
             Self::ReadMissing,
             Self::Seek,
+            Self::Seek100,
             Self::Scan,
             Self::ReverseScan,
             Self::Ycsb(Mix::C),
@@ -87,6 +116,7 @@ impl ValueEnum for Workload {
             Self::Ycsb(Mix::F),
             Self::Ycsb(Mix::E),
             Self::Overwrite,
+            Self::OverwriteTenth,
             Self::ReadWhileWriting,
             Self::Delete,
             Self::Reopen,
@@ -106,15 +136,19 @@ impl ValueEnum for Workload {
             Self::ReadRandom => "readrandom",
             Self::ReadMissing => "readmissing",
             Self::Seek => "seek",
+            Self::Seek100 => "seek100",
             Self::Scan => "scan",
             Self::ReverseScan => "reverse-scan",
             Self::Overwrite => "overwrite",
+            Self::OverwriteTenth => "overwrite-tenth",
             Self::Ycsb(Mix::A) => "ycsb-a",
             Self::Ycsb(Mix::B) => "ycsb-b",
             Self::Ycsb(Mix::C) => "ycsb-c",
             Self::Ycsb(Mix::E) => "ycsb-e",
             Self::Ycsb(Mix::F) => "ycsb-f",
             Self::Delete => "delete",
+            Self::TombstoneScan => "tombstone-scan",
+            Self::RangeDelete => "range-delete",
             Self::ReadWhileWriting => "read-while-writing",
             Self::Reopen => "reopen",
         }))

@@ -1,11 +1,13 @@
 //! Ordered reads: `seek` reads a few pairs from a key on, `scan` and `reverse-scan` read it all.
+//! And `range-delete`, in a database of its own: every second hundred of keys goes, a hundred a call.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use super::read::range_of;
-use super::stage::{Outcome, Stage, expect_hits};
-use crate::data::{self, is_value_of, key};
-use crate::engine::{Engine, Order};
+use super::fill;
+use super::read::count_of;
+use super::stage::{Loaded, Outcome, Stage, expect_hits};
+use crate::data::{Picks, Shape, is_value_of, key};
+use crate::engine::{Durability, Engine, Order};
 use crate::meter::{Measured, Times, together};
 use anyhow::{Result, ensure};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,29 +15,30 @@ use std::time::Instant;
 
 /// A whole scan is timed a stretch of this many pairs at a time.
 const STRETCH_PAIRS: u64 = 1000;
+/// Keys that each call of `range-delete` removes.
+const RANGE_KEYS: u64 = 100;
 
 /// Seeks to present keys, and reads the pairs from there on; the last keys have fewer behind them.
-pub(super) fn seek<E: Engine>(stage: &mut Stage<'_, E>) -> Result<Outcome> {
+pub(super) fn seek<E: Engine>(stage: &mut Stage<'_, E>, limit: usize) -> Result<Outcome> {
     let job = stage.job;
     let (db, loaded) = stage.loaded()?;
     let (seen, right) = (AtomicU64::new(0), AtomicU64::new(0));
-    let seeks = (job.operations / job.seek_pairs as u64).max(1);
-    let picks = data::uniform(loaded.count, seeks, job.seed ^ 3);
+    let seeks = (job.operations / limit as u64).max(1);
+    let picks = Picks::uniform(loaded.count, job.seed ^ 3);
     let measured = together(job.threads, |number, times| {
-        let picks = &picks[range_of(picks.len(), job.threads, number)];
+        let seeks = count_of(seeks, job.threads, number);
         let mut good = 0;
-        for pick in picks {
-            let from = key(loaded.shape, loaded.present(*pick));
+        for pick in picks.of_thread(number).take(seeks) {
+            let from = key(loaded.shape, loaded.present(pick));
             let mut check = |key: &[u8], value: &[u8]| {
                 good += u64::from(is_value_of(key, value, job.value_bytes));
             };
-            let pairs =
-                times.time(|| db.scan(Some(&from), Order::Forward, job.seek_pairs, &mut check))?;
+            let pairs = times.time(|| db.scan(Some(&from), Order::Forward, limit, &mut check))?;
             ensure!(pairs > 0, "a seek to a present key found nothing");
             seen.fetch_add(pairs as u64, Ordering::Relaxed);
         }
         right.fetch_add(good, Ordering::Relaxed);
-        Ok(picks.len() as u64)
+        Ok(seeks as u64)
     })?;
     expect_hits(right.into_inner(), seen.into_inner())?;
     Ok(Outcome::reads(measured))
@@ -53,7 +56,7 @@ pub(super) fn whole<E: Engine>(stage: &mut Stage<'_, E>, order: Order) -> Result
         seen += 1;
         if seen.is_multiple_of(STRETCH_PAIRS) {
             let now = Instant::now();
-            times.add(now - since);
+            times.add_at(now - since, now);
             since = now;
         }
     };
@@ -62,4 +65,31 @@ pub(super) fn whole<E: Engine>(stage: &mut Stage<'_, E>, order: Order) -> Result
     expect_hits(operations, loaded.live)?;
     expect_hits(right, loaded.live)?;
     Ok(Outcome::reads(measured))
+}
+
+/// Fills in key order, removes ranges, and reads what is left; no row if the engine cannot.
+pub(super) fn delete<E: Engine>(stage: &mut Stage<'_, E>) -> Result<()> {
+    if !E::REMOVES_RANGES {
+        return Ok(());
+    }
+    let (buffered, n) = (Durability::Buffered, stage.job.n);
+    let ranges = n / (2 * RANGE_KEYS);
+    stage.start_empty()?;
+    stage.row("range-delete (fill)", buffered, |s| fill::one_by_one(s, Shape::Sequential))?;
+    stage.row("range-delete", buffered, |stage| {
+        let (db, mut times, began) = (stage.db()?, Times::new(), Instant::now());
+        for range in 0..ranges {
+            let first = range * 2 * RANGE_KEYS;
+            let from = key(Shape::Sequential, first);
+            let to = key(Shape::Sequential, first + RANGE_KEYS);
+            times.time(|| db.remove_range(&from, &to))?;
+        }
+        let measured = Measured { operations: ranges, elapsed: began.elapsed(), times };
+        Ok(Outcome { keys_removed: 2 * ranges, ..Outcome::reads(measured) })
+    })?;
+    let (_, loaded) = stage.loaded()?;
+    stage.wrote(Loaded { live: n - ranges * RANGE_KEYS, ..loaded });
+    stage.row("range-delete (scan)", buffered, |stage| whole(stage, Order::Forward))?;
+    stage.spoilt();
+    Ok(())
 }

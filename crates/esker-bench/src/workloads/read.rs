@@ -1,7 +1,8 @@
 //! Gets of single keys: `readrandom` of present ones, `readmissing` of absent ones.
 
+use super::fill::part;
 use super::stage::{Outcome, Stage, expect_hits};
-use crate::data::{self, absent_key, is_value_of, key};
+use crate::data::{Picks, absent_key, is_value_of, key};
 use crate::engine::Engine;
 use crate::meter::together;
 use anyhow::Result;
@@ -12,18 +13,18 @@ pub(super) fn present<E: Engine>(stage: &mut Stage<'_, E>) -> Result<Outcome> {
     let (job, value_bytes) = (stage.job, stage.job.value_bytes);
     let (db, loaded) = stage.loaded()?;
     let hits = AtomicU64::new(0);
-    let picks = data::uniform(loaded.count, job.operations, job.seed ^ 1);
+    let picks = Picks::uniform(loaded.count, job.seed ^ 1);
     let measured = together(job.threads, |number, times| {
-        let picks = &picks[range_of(picks.len(), job.threads, number)];
+        let operations = count_of(job.operations, job.threads, number);
         let mut right = 0;
-        for pick in picks {
-            let key = key(loaded.shape, loaded.present(*pick));
+        for pick in picks.of_thread(number).take(operations) {
+            let key = key(loaded.shape, loaded.present(pick));
             times.time(|| {
                 db.find(&key, |value| right += u64::from(is_value_of(&key, value, value_bytes)))
             })?;
         }
         hits.fetch_add(right, Ordering::Relaxed);
-        Ok(picks.len() as u64)
+        Ok(operations as u64)
     })?;
     expect_hits(hits.into_inner(), measured.operations)?;
     Ok(Outcome::reads(measured))
@@ -34,22 +35,23 @@ pub(super) fn missing<E: Engine>(stage: &mut Stage<'_, E>) -> Result<Outcome> {
     let job = stage.job;
     let (db, loaded) = stage.loaded()?;
     let hits = AtomicU64::new(0);
-    let picks = data::uniform(loaded.count, job.operations, job.seed ^ 2);
+    let picks = Picks::uniform(loaded.count, job.seed ^ 2);
     let measured = together(job.threads, |number, times| {
-        let picks = &picks[range_of(picks.len(), job.threads, number)];
+        let operations = count_of(job.operations, job.threads, number);
         let mut found = 0;
-        for pick in picks {
-            let key = absent_key(loaded.shape, u64::from(*pick));
+        for pick in picks.of_thread(number).take(operations) {
+            let key = absent_key(loaded.shape, pick);
             found += u64::from(times.time(|| db.find(&key, |_| ()))?);
         }
         hits.fetch_add(found, Ordering::Relaxed);
-        Ok(picks.len() as u64)
+        Ok(operations as u64)
     })?;
     expect_hits(hits.into_inner(), 0)?;
     Ok(Outcome::reads(measured))
 }
 
-/// The part of a list that thread `number` works through.
-pub(super) fn range_of(total: usize, threads: usize, number: usize) -> std::ops::Range<usize> {
-    total * number / threads..total * (number + 1) / threads
+/// How many of `total` operations thread `number` does.
+pub(super) fn count_of(total: u64, threads: usize, number: usize) -> usize {
+    let part = part(total, threads, number);
+    (part.end - part.start) as usize
 }

@@ -2,16 +2,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark makes and removes its folders")]
 
-use super::{Workload, fill, life, mixed, range, read, sync, update, ycsb};
+use super::{Workload, fill, life, mixed, queue, range, read, sync, update, ycsb};
 use crate::data::{KEY_BYTES, Shape, Values};
-use crate::engine::{Durability, Engine};
-use crate::job::{Event, Job, Row};
+use crate::engine::{Durability, Engine, Figures, Order};
+use crate::job::{Event, Job, Rest, Row};
 use crate::meter::{self, Measured, Times, Usage};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// The row of what an engine does, after the last write, until it is at rest.
+const SETTLE: &str = "(settle)";
 
 /// What a filled database holds.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +33,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// `pick`, or its neighbour if that one was removed.
-    pub(super) fn present(&self, pick: u32) -> u64 {
-        let pick = u64::from(pick);
+    pub(super) fn present(&self, pick: u64) -> u64 {
         if self.halved && (pick | 1) < self.count { pick | 1 } else { pick }
     }
 }
@@ -46,6 +48,10 @@ pub(super) struct Stage<'a, E> {
     loaded: Option<Loaded>,
     folders: usize,
     step: usize,
+    /// What was written since the database was at rest.
+    unrest: Rest,
+    /// What the engine counted by then.
+    counted: Figures,
 }
 
 /// What a workload did, beside its times.
@@ -75,9 +81,11 @@ impl Outcome {
 /// Runs all workloads of `job` on one engine, and says on standard output how it went.
 pub(crate) fn run<E: Engine>(job: &Job) -> Result<()> {
     let values = Values::new(job.value_bytes, job.seed);
-    send(&Event::Ready { harness_ns: harness_ns(&values) })?;
+    let (harness_ns, harness_bytes) = (harness_ns(&values), meter::anonymous_bytes("self"));
+    send(&Event::Ready { harness_ns, harness_bytes })?;
+    let (unrest, counted) = (Rest::default(), Figures::new());
     let mut stage: Stage<'_, E> =
-        Stage { job, values, db: None, loaded: None, folders: 0, step: 0 };
+        Stage { job, values, db: None, loaded: None, folders: 0, step: 0, unrest, counted };
     for name in &job.workloads {
         let workload = Workload::by_name(name).with_context(|| format!("no workload {name}"))?;
         stage.play(workload).with_context(|| format!("in {name}"))?;
@@ -91,6 +99,8 @@ impl<E: Engine> Stage<'_, E> {
         match workload {
             Workload::FillSeq | Workload::FillRandom | Workload::Batch => self.start_empty()?,
             Workload::Sync(_) => self.clear()?,
+            Workload::TombstoneScan => return queue::tombstones(self),
+            Workload::RangeDelete => return range::delete(self),
             _ => self.ensure_loaded()?,
         }
         if workload_reads_only(workload) {
@@ -108,14 +118,17 @@ impl<E: Engine> Stage<'_, E> {
             Workload::Sync(writers) => sync::run(stage, writers),
             Workload::ReadRandom => read::present(stage),
             Workload::ReadMissing => read::missing(stage),
-            Workload::Seek => range::seek(stage),
-            Workload::Scan => range::whole(stage, crate::engine::Order::Forward),
-            Workload::ReverseScan => range::whole(stage, crate::engine::Order::Reverse),
+            Workload::Seek => range::seek(stage, stage.job.seek_pairs),
+            Workload::Seek100 => range::seek(stage, 100),
+            Workload::Scan => range::whole(stage, Order::Forward),
+            Workload::ReverseScan => range::whole(stage, Order::Reverse),
             Workload::Overwrite => update::overwrite(stage),
+            Workload::OverwriteTenth => update::overwrite_tenth(stage),
             Workload::Delete => update::delete(stage),
             Workload::Ycsb(mix) => ycsb::run(stage, mix),
             Workload::ReadWhileWriting => mixed::run(stage),
             Workload::Reopen => life::reopen(stage),
+            Workload::TombstoneScan | Workload::RangeDelete => bail!("it makes rows of its own"),
         })
     }
 
@@ -128,22 +141,28 @@ impl<E: Engine> Stage<'_, E> {
     ) -> Result<()> {
         send(&Event::Begin { workload: name.to_owned() })?;
         meter::reset_memory_peak();
-        let before = Usage::now()?;
+        let (before, counted) = (Usage::now()?, self.figures()?);
         let outcome = work(self)?;
         let after = Usage::now()?;
-        let pair_bytes = (KEY_BYTES + self.values.value_bytes()) as u64;
         let disk_end_bytes = meter::disk_bytes(&self.job.dir);
-        send(&Event::Row(Box::new(Row {
-            user_bytes: outcome.pairs_written * pair_bytes
+        let mut row = Row {
+            user_bytes: outcome.pairs_written * self.pair_bytes()
                 + outcome.keys_removed * KEY_BYTES as u64,
             dirtied_bytes: after.dirtied_bytes.saturating_sub(before.dirtied_bytes),
             wchar_bytes: after.wchar_bytes.saturating_sub(before.wchar_bytes),
             disk_peak_bytes: disk_end_bytes,
             disk_end_bytes,
             memory_peak_bytes: meter::memory_peak_bytes(),
+            anonymous_peak_bytes: meter::anonymous_bytes("self"),
             cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+            figures: risen(&counted, &self.figures()?),
             ..self.times_row(name, durability, &outcome.measured)
-        })))?;
+        };
+        self.note(&row);
+        if name == SETTLE {
+            row.rest = Some(self.at_rest(&row)?);
+        }
+        send(&Event::Row(Box::new(row)))?;
         if let Some((aside, measured)) = &outcome.companion {
             let name = format!("{name} {aside}");
             send(&Event::Row(Box::new(self.times_row(&name, durability, measured))))?;
@@ -154,6 +173,10 @@ impl<E: Engine> Stage<'_, E> {
     fn times_row(&self, name: &str, durability: Durability, measured: &Measured) -> Row {
         let Measured { operations, elapsed, times } = measured;
         let seconds = elapsed.as_secs_f64().max(1e-9);
+        // Times may be of a thousand operations each.
+        let each = *operations as f64 / times.count().max(1) as f64;
+        let pairs = |ended: &u64| (*ended as f64 * each) as u64;
+        let per_second: Vec<u64> = times.per_second().iter().map(pairs).collect();
         Row {
             step: self.step,
             workload: name.to_owned(),
@@ -165,8 +188,62 @@ impl<E: Engine> Stage<'_, E> {
             p99_ns: times.quantile(0.99),
             p999_ns: times.quantile(0.999),
             max_ns: times.quantile(1.0),
+            slowest_second: per_second.iter().min().copied(),
+            per_second,
             ..Row::default()
         }
+    }
+
+    /// Adds a row to what was written since the database was at rest.
+    fn note(&mut self, row: &Row) {
+        self.unrest.user_bytes += row.user_bytes;
+        self.unrest.dirtied_bytes += row.dirtied_bytes;
+        if row.user_bytes > 0 {
+            self.unrest = Rest {
+                after: row.workload.clone(),
+                rate: row.rate,
+                slowest_second: row.slowest_second,
+                p999_ns: row.p999_ns,
+                max_ns: row.max_ns,
+                ..self.unrest.clone()
+            };
+        }
+    }
+
+    /// What all writes came to, now that the database is at rest; and begins anew.
+    fn at_rest(&mut self, settle: &Row) -> Result<Rest> {
+        let (_, loaded) = self.loaded()?;
+        let now = self.figures()?;
+        let written = risen(&self.counted, &now);
+        let of = |name| written.iter().find(|(each, _)| each == name).map(|(_, bytes)| *bytes);
+        let filled_bytes = match self.unrest.filled_bytes {
+            0 => settle.disk_end_bytes,
+            filled => filled,
+        };
+        self.counted = now;
+        let rest = Rest {
+            settle_seconds: settle.seconds,
+            live_bytes: loaded.live * self.pair_bytes(),
+            disk_bytes: settle.disk_end_bytes,
+            reported_bytes: ["bytes_logged", "bytes_flushed", "bytes_compacted"]
+                .into_iter()
+                .map(of)
+                .sum(),
+            filled_bytes,
+            ..std::mem::take(&mut self.unrest)
+        };
+        self.unrest.filled_bytes = filled_bytes;
+        Ok(rest)
+    }
+
+    /// What the engine that is open, if any, has counted.
+    fn figures(&self) -> Result<Figures> {
+        self.db.as_ref().map_or_else(|| Ok(Figures::new()), E::figures)
+    }
+
+    /// Bytes of a key and a value.
+    fn pair_bytes(&self) -> u64 {
+        (KEY_BYTES + self.values.value_bytes()) as u64
     }
 
     /// The engine and what it holds.
@@ -184,6 +261,11 @@ impl<E: Engine> Stage<'_, E> {
     pub(super) fn filled(&mut self, shape: Shape) {
         let count = self.job.n;
         self.loaded = Some(Loaded { shape, count, live: count, halved: false, settled: false });
+    }
+
+    /// Notes that nobody can tell any more what the database holds.
+    pub(super) fn spoilt(&mut self) {
+        self.loaded = None;
     }
 
     /// Notes what a filled database holds after writes.
@@ -211,7 +293,9 @@ impl<E: Engine> Stage<'_, E> {
         let closed = Instant::now();
         let settings = self.job.settings(Durability::Buffered);
         self.db = Some(E::open(&self.folder(), &settings)?);
-        Ok((closed - began, closed.elapsed()))
+        let opening = closed.elapsed();
+        self.counted = Figures::new(); // it counts from the open
+        Ok((closed - began, opening))
     }
 
     fn folder(&self) -> PathBuf {
@@ -237,9 +321,11 @@ impl<E: Engine> Stage<'_, E> {
         Ok(())
     }
 
-    fn start_empty(&mut self) -> Result<()> {
+    /// An engine open on an empty folder.
+    pub(super) fn start_empty(&mut self) -> Result<()> {
         self.clear()?;
         let dir = self.new_folder()?;
+        (self.unrest, self.counted) = (Rest::default(), Figures::new());
         self.db = Some(E::open(&dir, &self.job.settings(Durability::Buffered))?);
         Ok(())
     }
@@ -257,7 +343,7 @@ impl<E: Engine> Stage<'_, E> {
         if loaded.settled {
             return Ok(());
         }
-        self.row("(settle)", Durability::Buffered, |stage| {
+        self.row(SETTLE, Durability::Buffered, |stage| {
             let began = Instant::now();
             stage.db()?.settle()?;
             let quiet = meter::wait_until_quiet().context("background work did not end")?;
@@ -266,6 +352,12 @@ impl<E: Engine> Stage<'_, E> {
         self.loaded = Some(Loaded { settled: true, ..loaded });
         Ok(())
     }
+}
+
+/// How far each figure rose.
+fn risen(before: &Figures, after: &Figures) -> Figures {
+    let old = |name| before.iter().find(|(each, _)| each == name).map_or(0, |(_, value)| *value);
+    after.iter().map(|(name, new)| (name.clone(), new.saturating_sub(old(name)))).collect()
 }
 
 /// Checks that every read of a row found what it had to.
@@ -282,6 +374,7 @@ const fn workload_reads_only(workload: Workload) -> bool {
         Workload::ReadRandom
             | Workload::ReadMissing
             | Workload::Seek
+            | Workload::Seek100
             | Workload::Scan
             | Workload::ReverseScan
             | Workload::Ycsb(ycsb::Mix::C)

@@ -2,9 +2,9 @@
 //! A half reads, half updates · B 95 % reads · C reads only · E 95 % scans of 1 to 100 pairs, the
 //! rest inserts · F half reads, half reads that are followed by an update of the same key.
 
-use super::read::range_of;
+use super::read::count_of;
 use super::stage::{Loaded, Outcome, Stage, expect_hits};
-use crate::data::{self, Values, is_value_of, key};
+use crate::data::{Picks, Values, is_value_of, key};
 use crate::engine::{Engine, Order};
 use crate::meter::{Times, together};
 use anyhow::{Result, ensure};
@@ -63,21 +63,21 @@ pub(super) fn run<E: Engine>(stage: &mut Stage<'_, E>, mix: Mix) -> Result<Outco
         Mix::E => (job.operations / 10).max(1),
         _ => job.operations,
     };
-    let picks = data::skewed(loaded.count, operations, job.seed ^ 5);
+    let picks = Picks::skewed(loaded.count, job.seed ^ 5);
     let (next_index, written) = (AtomicU64::new(loaded.count), AtomicU64::new(0));
     let measured = together(job.threads, |number, times| {
-        let picks = &picks[range_of(picks.len(), job.threads, number)];
+        let operations = count_of(operations, job.threads, number);
         let random = SmallRng::seed_from_u64(job.seed + number as u64);
         let values = values.clone();
         let next_index = &next_index;
         let mut worker =
             Worker { db, mix, loaded, next_index, values, random, wanted: 0, right: 0, written: 0 };
-        for pick in picks {
-            worker.step(*pick, times)?;
+        for pick in picks.of_thread(number).take(operations) {
+            worker.step(pick, times)?;
         }
         expect_hits(worker.right, worker.wanted)?;
         written.fetch_add(worker.written, Ordering::Relaxed);
-        Ok(picks.len() as u64)
+        Ok(operations as u64)
     })?;
     let (count, written) = (next_index.into_inner(), written.into_inner());
     if written > 0 {
@@ -88,7 +88,7 @@ pub(super) fn run<E: Engine>(stage: &mut Stage<'_, E>, mix: Mix) -> Result<Outco
 }
 
 impl<E: Engine> Worker<'_, E> {
-    fn step(&mut self, pick: u32, times: &mut Times) -> Result<()> {
+    fn step(&mut self, pick: u64, times: &mut Times) -> Result<()> {
         let writes = self.random.random_range(0..100) < self.mix.writes_percent();
         let index = self.loaded.present(pick);
         match (self.mix, writes) {
