@@ -1,7 +1,7 @@
 //! The engines there are, by name. Each is a cargo feature, an adapter file, and a line here.
 //!
-//! To add one (redb, mace-kv and canopydb are the next): its crate as an optional dependency and a
-//! feature in `Cargo.toml`, a file beside this one, and one line in `engines!`.
+//! To add one: its crate as an optional dependency and a feature in `Cargo.toml`, a file beside this
+//! one, and one line in `engines!`.
 
 use crate::engine::Engine;
 use anyhow::{Result, bail};
@@ -34,5 +34,8 @@ engines! {
     "rocksdb", rocksdb, RocksDb;
     "fjall", fjall, Fjall;
     "surrealkv", surrealkv, SurrealKv;
+    "mace", mace, MaceKv;
+    "canopydb", canopydb, Canopy;
+    "redb", redb, Redb;
     "heed", heed, Lmdb;
 }
