@@ -16,7 +16,7 @@ fn main() {
         println!("| load | operations | write | read | space | largest step | files |");
         println!("|---|--:|--:|--:|--:|--:|--:|");
         for load in Load::ALL {
-            // A flush of a thousand pairs: as 8 MiB are to 11 GB, so this is to 1.4 million pairs.
+            // A flush of a thousand pairs to a million and a half: as 8 MiB to 12 GB.
             let policy = Policy { flush_bytes: 216 << 10, ..policy };
             let mut simulation = Simulation::new(policy, 7);
             let needs_keys = matches!(load, Load::Uniform | Load::Skewed);

@@ -25,6 +25,7 @@
 //! the last level, which need no bookkeeping), and RocksDB's dynamic level sizes.
 
 use crate::base::id::FileId;
+use std::collections::BTreeMap;
 
 /// The deepest level.
 pub const LAST: u32 = 6;
@@ -294,13 +295,15 @@ impl<'a> Tree<'a> {
         let deep = self.policy.at_rest && level > 0;
         let below = if deep { LAST } else { self.below(level) };
         let mut best: Option<(u64, Range<'a>)> = None;
-        let mut done: Vec<(&[u8], &[u8])> = Vec::new();
+        // What was gathered from one seed is what any file of it gathers; such ranges are disjoint.
+        let mut done: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
         for seed in self.level(level).flat_map(|run| &run.files).filter(|file| !file.busy) {
-            if done.iter().any(|(from, to)| *from <= seed.smallest && seed.largest <= *to) {
+            let before = done.range(..=seed.smallest).next_back();
+            if before.is_some_and(|(_, to)| seed.largest <= *to) {
                 continue;
             }
             let Some(range) = self.gather(level, below, seed) else { continue };
-            done.push((range.smallest, range.largest));
+            done.insert(range.smallest, range.largest);
             let Some(score) = self.score(level, &range, below) else { continue };
             if best.as_ref().is_none_or(|(other, _)| *other < score) {
                 best = Some((score, range));
@@ -355,8 +358,13 @@ impl<'a> Tree<'a> {
             if above.next().is_some() {
                 continue;
             }
+            // A range delete that ends beyond what goes along could not go: nothing would be gained.
             let range = self.gather(LAST, LAST, seed);
-            if let Some(range) = range.filter(|range| range.files.len() <= REACH_FILES_MAX) {
+            let range = range.filter(|range| {
+                let beyond = overlapping(run, range.largest, seed.reach);
+                beyond.iter().all(|held| range.files.iter().any(|file| file.id == held.id))
+            });
+            if let Some(range) = range {
                 return self.step(range, LAST);
             }
         }
@@ -509,3 +517,6 @@ fn overlapping<'a>(run: &'a Run<'a>, smallest: &[u8], largest: &[u8]) -> &'a [Fi
     let len = rest.partition_point(|file| file.smallest <= largest);
     rest.get(..len).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,8 @@
 
 use super::policy::{Action, File, LAST, Policy, Run, Shape, Step, Waste, choose};
 use crate::base::id::FileId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::ops::Range;
 
 /// Bytes of a pair, and of a tombstone, in a file.
 const PAIR_BYTES: u64 = 216;
@@ -90,9 +91,10 @@ pub struct Simulation {
     next_file: u64,
     memtable: HashMap<u64, (u32, bool)>,
     memtable_bytes: u64,
-    /// Live keys: for the loads that need one, and for the figures.
-    live: BTreeMap<u64, ()>,
+    /// Live keys that were drawn at random.
     keys: Vec<u64>,
+    /// Live keys that were counted up.
+    counted: Range<u64>,
     runs: Vec<(u32, u64, Vec<SimFile>)>,
     user_bytes: u64,
     written: u64,
@@ -109,8 +111,8 @@ impl Simulation {
             next_file: 1,
             memtable: HashMap::new(),
             memtable_bytes: 0,
-            live: BTreeMap::new(),
             keys: Vec::new(),
+            counted: 0..0,
             runs: Vec::new(),
             user_bytes: 0,
             written: 0,
@@ -123,10 +125,10 @@ impl Simulation {
         for _ in 0..operations {
             match load {
                 Load::Scattered => self.put_new(),
-                Load::Sequential => self.put(u64::from(self.seq)),
+                Load::Sequential => self.put_next(),
                 Load::Uniform => {
                     let at = self.chance(self.keys.len());
-                    self.put(self.keys[at]);
+                    self.write(self.keys[at], false);
                 }
                 Load::Skewed => {
                     let mut range = self.keys.len();
@@ -134,21 +136,21 @@ impl Simulation {
                         range /= 5;
                     }
                     let at = self.chance(range);
-                    self.put(self.keys[at]);
+                    self.write(self.keys[at], false);
                 }
-                Load::Deletes if !self.seq.is_multiple_of(3) => self.put_new(),
+                Load::Deletes if self.chance(3) > 0 => self.put_new(),
                 Load::Deletes => {
                     let at = self.chance(self.keys.len().max(1));
                     if !self.keys.is_empty() {
                         let key = self.keys.swap_remove(at);
-                        self.delete(key);
+                        self.write(key, true);
                     }
                 }
                 Load::Queue => {
-                    self.put(u64::from(self.seq));
-                    let lowest = (self.live.len() > 100_000).then(|| self.live.first_key_value());
-                    if let Some((&key, ())) = lowest.flatten() {
-                        self.delete(key);
+                    self.put_next();
+                    if self.counted.end - self.counted.start > 100_000 {
+                        self.counted.start += 1;
+                        self.write(self.counted.start - 1, true);
                     }
                 }
             }
@@ -165,19 +167,15 @@ impl Simulation {
     }
 
     fn put_new(&mut self) {
-        let key = self.next_random();
+        // Counted keys are below these.
+        let key = self.next_random() | 1 << 63;
         self.keys.push(key);
-        self.put(key);
-    }
-
-    fn put(&mut self, key: u64) {
-        self.live.insert(key, ());
         self.write(key, false);
     }
 
-    fn delete(&mut self, key: u64) {
-        self.live.remove(&key);
-        self.write(key, true);
+    fn put_next(&mut self) {
+        self.counted.end += 1;
+        self.write(self.counted.end - 1, false);
     }
 
     fn write(&mut self, key: u64, deletes: bool) {
@@ -315,30 +313,35 @@ impl Simulation {
 
     /// The figures now. Panics if a live key has no newest version in the tree (invariant 1).
     pub fn figures(&self) -> Figures {
-        let mut newest: HashMap<u64, (u32, bool)> = HashMap::new();
-        for item in self.runs.iter().flat_map(|run| &run.2).flat_map(|file| &file.items) {
-            let found = newest.entry(item.key).or_insert((item.seq, item.deletes));
-            *found = (*found).max((item.seq, item.deletes));
-        }
-        newest.extend(&self.memtable);
-        newest.retain(|_, (_, deletes)| !*deletes);
-        assert_eq!(newest.len(), self.live.len(), "keys were lost, or came back");
-        assert!(newest.keys().all(|key| self.live.contains_key(key)), "a key was lost");
-        let bytes: u64 = self.runs.iter().flat_map(|run| &run.2).map(|file| file.bytes).sum();
-        let sample: Vec<&u64> = self.live.keys().step_by(self.live.len() / 1000 + 1).collect();
-        let runs_over = |key: u64| {
+        let files = || self.runs.iter().flat_map(|run| &run.2);
+        let in_memory = self.memtable.iter();
+        let in_memory = in_memory.map(|(&key, &(seq, deletes))| Item { key, seq, deletes });
+        let mut newest: Vec<Item> =
+            files().flat_map(|f| f.items.clone()).chain(in_memory).collect();
+        newest.sort_unstable_by_key(|item| (item.key, std::cmp::Reverse(item.seq)));
+        newest.dedup_by_key(|item| item.key);
+        newest.retain(|item| !item.deletes);
+        let mut live: Vec<u64> = self.counted.clone().chain(self.keys.iter().copied()).collect();
+        live.sort_unstable();
+        live.dedup();
+        let is_whole = newest.iter().map(|item| item.key).eq(live.iter().copied());
+        assert!(is_whole, "keys were lost, or came back");
+        let bytes: u64 = files().map(|file| file.bytes).sum();
+        let runs_over = |key: &u64| {
             let key = key.to_be_bytes();
             let over = |file: &SimFile| file.ends.0 <= key && key <= file.ends.1;
             self.runs.iter().filter(|run| run.2.iter().any(over)).count()
         };
-        let read: usize = sample.iter().map(|key| runs_over(**key)).sum();
+        let sample: Vec<usize> =
+            live.iter().step_by(live.len() / 1000 + 1).map(runs_over).collect();
+        let read: usize = sample.iter().sum();
         Figures {
             operations: u64::from(self.seq),
             write: (self.written + self.user_bytes) as f64 / self.user_bytes.max(1) as f64,
             read: read as f64 / sample.len().max(1) as f64,
-            space: bytes as f64 / (self.live.len().max(1) as u64 * PAIR_BYTES) as f64,
+            space: bytes as f64 / (live.len().max(1) as u64 * PAIR_BYTES) as f64,
             step_bytes: self.step_bytes,
-            files: self.runs.iter().map(|run| run.2.len()).sum(),
+            files: files().count(),
         }
     }
 
