@@ -4,7 +4,6 @@ use crate::data::VALUE_BYTES_MIN;
 use crate::engines;
 use crate::workloads::{BIG, Workload};
 use anyhow::{Result, ensure};
-use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -47,11 +46,7 @@ pub(crate) struct Plan {
     #[arg(long)]
     big: bool,
     /// Pairs that a filling workload inserts.
-    #[arg(
-        long,
-        default_value_t = 1_000_000,
-        default_value_if("big", ArgPredicate::IsPresent, "50000000")
-    )]
+    #[arg(long, default_value_t = 1_000_000, default_value_if("big", "true", "50000000"))]
     pub n: u64,
     /// Operations of the workloads that read or update [default: as --n, at most a million].
     #[arg(long)]
@@ -63,10 +58,10 @@ pub(crate) struct Plan {
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
     /// Rounds; every engine runs once in each, and medians are shown.
-    #[arg(long, default_value_t = 3, default_value_if("big", ArgPredicate::IsPresent, "1"))]
+    #[arg(long, default_value_t = 3, default_value_if("big", "true", "1"))]
     pub rounds: usize,
     /// Cache of a peer, and all the memory that Esker may own, in MiB.
-    #[arg(long, default_value_t = 256, default_value_if("big", ArgPredicate::IsPresent, "64"))]
+    #[arg(long, default_value_t = 256, default_value_if("big", "true", "64"))]
     pub cache_mib: u64,
     /// Pairs that each seek reads.
     #[arg(long, default_value_t = 10)]
@@ -120,5 +115,26 @@ impl Plan {
         ensure!(self.cache_mib > 0, "--cache-mib must be at least 1");
         ensure!(self.sync_seconds > 0.0, "--sync-seconds must be above 0");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_long_run_changes_what_was_not_said_and_nothing_changes_without_it() {
+        let plan = |words: &[&str]| {
+            let words = ["esker-bench"].iter().chain(words);
+            Cli::try_parse_from(words).expect("a command line").plan
+        };
+        let (usual, big, small) = (plan(&[]), plan(&["--big"]), plan(&["--big", "--n", "500"]));
+        assert_eq!((usual.n, usual.rounds, usual.cache_mib), (1_000_000, 3, 256));
+        assert_eq!((big.n, big.rounds, big.cache_mib), (50_000_000, 1, 64));
+        assert_eq!((small.n, small.rounds, small.cache_mib), (500, 1, 64));
+        assert_eq!(
+            (usual.workloads().len(), big.workloads()),
+            (Workload::value_variants().len(), BIG)
+        );
     }
 }

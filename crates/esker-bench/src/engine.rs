@@ -45,8 +45,16 @@ pub(crate) enum Order {
 /// The part of a job that an engine is opened with.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(
-    not(any(feature = "rocksdb", feature = "fjall", feature = "surrealkv")),
-    expect(dead_code, reason = "not every engine has every option")
+    not(any(
+        feature = "esker",
+        feature = "rocksdb",
+        feature = "fjall",
+        feature = "surrealkv",
+        feature = "mace",
+        feature = "canopydb",
+        feature = "redb"
+    )),
+    expect(dead_code, reason = "LMDB alone has no cache of its own")
 )]
 pub(crate) struct Settings {
     /// What a write promises on return.

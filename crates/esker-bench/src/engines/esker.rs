@@ -36,6 +36,8 @@ pub(crate) struct Esker {
 }
 
 impl Engine for Esker {
+    const REMOVES_RANGES: bool = true;
+
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let db = Db::options()
             .memory_budget(settings.cache_bytes)
@@ -93,6 +95,10 @@ impl Engine for Esker {
             Order::Reverse => pairs.rev().take(limit).try_for_each(&mut show)?,
         }
         Ok(seen)
+    }
+
+    fn remove_range(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        Ok(self.pairs.remove_range(from..to)?)
     }
 
     fn figures(&self) -> Result<Figures> {
