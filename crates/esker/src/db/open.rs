@@ -237,7 +237,7 @@ impl Opening<'_> {
         let version = Arc::new(Version::of(&self.state, &Version::default(), &[], &shelf)?);
         let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
         memtables.extend(self.replayed.full.iter().rev().map(|full| full.memtable.clone()));
-        let view = Arc::new(View { memtables, version });
+        let view = Arc::new(View { memtables, version, gaps: Arc::default() });
         let catalog = load_catalog(&view)?;
         let mut recovery = self.report();
         let last = self.replayed.last;
@@ -424,7 +424,8 @@ fn load_catalog(view: &Arc<View>) -> Result<Catalog> {
         tombstones: Tombstones::Hidden,
     };
     let (view, cover) = (view.clone(), view.cover(SeqNo::MAX));
-    let open = Box::new(move || Ok(view.cursor(SeqNo::MAX)));
+    let hidden = cover.clone();
+    let open = Box::new(move || Ok(view.cursor(SeqNo::MAX, &hidden)));
     let mut records = Visible::new(open, scope).under(cover);
     while let Some(entry) = records.advance()? {
         if let Some((_, key)) = split_full_key(entry.key) {

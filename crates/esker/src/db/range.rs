@@ -9,7 +9,7 @@ use crate::base::key::{KEY_BYTES_MAX, check_key, prefix_end};
 use crate::base::span::Cover;
 use crate::base::value::{Key, Value};
 use crate::merge::loser::Merged;
-use crate::merge::visible::{Item, Open, Scope, Tombstones, Visible};
+use crate::merge::visible::{Item, Scope, Tombstones, Visible};
 use crate::tree::view::View as TreeView;
 use crate::txn::snapshot::Pin;
 use std::iter::FusedIterator;
@@ -100,8 +100,7 @@ impl Range {
     /// What `pin` sees of `bounds` in `view`, which must be as new as the pin.
     pub(super) fn new(view: Arc<TreeView>, pin: Pin, bounds: FullBounds) -> Self {
         let seq = pin.seq();
-        let cover = view.cover(seq);
-        Self::opened(pin, bounds, cover, Box::new(move || Ok(view.cursor(seq))))
+        Self::opened(view, pin, bounds, move |view, cover| Ok(view.cursor(seq, cover)))
     }
 
     /// What `pin` sees in `view` of the keys of a collection that begin with `prefix`.
@@ -114,13 +113,21 @@ impl Range {
         let seq = pin.seq();
         let full = [&id.0.to_be_bytes()[..], prefix].concat();
         let bounds = (Bound::Included(full.clone().into()), after(&full));
-        let cover = view.cover(seq);
-        Self::opened(pin, bounds, cover, Box::new(move || view.cursor_of_prefix(seq, &full)))
+        Self::opened(view, pin, bounds, move |view, cover| view.cursor_of_prefix(seq, cover, &full))
     }
 
-    fn opened(pin: Pin, (start, end): FullBounds, cover: Cover, open: Open<Merged>) -> Self {
+    fn opened(
+        view: Arc<TreeView>,
+        pin: Pin,
+        (start, end): FullBounds,
+        open: impl Fn(&Arc<TreeView>, &Cover) -> Result<Merged> + Send + 'static,
+    ) -> Self {
         let scope = Scope { seq: pin.seq(), start, end, tombstones: Tombstones::Hidden };
-        Self { visible: Visible::new(open, scope).under(cover), _pin: pin }
+        let (cover, gaps) = (view.cover(pin.seq()), view.gaps.clone());
+        let hidden = cover.clone();
+        let open = Box::new(move || open(&view, &hidden));
+        let visible = Visible::new(open, scope).under(cover);
+        Self { visible: visible.telling(Box::new(move |gap| gaps.remember(gap))), _pin: pin }
     }
 
     /// The next pair, lent until the next call: nothing is copied or pinned. The fast way to walk

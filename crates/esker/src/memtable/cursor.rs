@@ -6,7 +6,9 @@
 //!    above its number are stepped over.
 //! 3. One run takes a direct path (MOSS-16). Several are compared each step: there are few, because
 //!    their lengths are geometric.
-//! 4. Bounds are the caller's: a cursor off the end has no entry, which is no error (MOSS-13).
+//! 4. Under a [`Cover`] a run none of whose visible items is above the covering number leaps over
+//!    what is covered, by a search. So it walks a fixed part of the entries, whichever way.
+//! 5. Bounds are the caller's: a cursor off the end has no entry, which is no error (MOSS-13).
 
 use super::order::{Item, RUNS_MAX, Runs, rank_of};
 use super::slab::{At, Slab};
@@ -14,6 +16,7 @@ use crate::base::cursor::Cursor;
 use crate::base::error::Result;
 use crate::base::id::SeqNo;
 use crate::base::key::Entry;
+use crate::base::span::{Cover, Probe};
 use crate::base::value::Value;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -30,11 +33,45 @@ pub struct MemCursor {
     current: Option<At>,
     run: usize,
     up_to: SeqNo,
+    probe: Probe,
 }
 
 impl MemCursor {
     pub(super) fn new(slab: Arc<Slab>, runs: Runs, up_to: SeqNo) -> Self {
-        Self { slab, runs, places: [0; RUNS_MAX], current: None, run: 0, up_to }
+        Self {
+            slab,
+            runs,
+            places: [0; RUNS_MAX],
+            current: None,
+            run: 0,
+            up_to,
+            probe: Probe::default(),
+        }
+    }
+
+    /// Leaves out entries that `cover`, which must suit the cursor's number, hides. Not all of them.
+    #[must_use]
+    pub fn under(self, cover: Cover) -> Self {
+        Self { probe: Probe::new(cover), ..self }
+    }
+
+    /// Whether all that `run` has at the key of `item` is covered; then the number to leap by.
+    #[inline]
+    fn is_covered(&mut self, run: usize, item: Item) -> Option<SeqNo> {
+        if self.probe.cover().is_empty() {
+            return None;
+        }
+        let newest = self.runs.get(run)?.newest.min(self.up_to);
+        self.probe.hides(self.slab.key(item.at), newest).then_some(newest)
+    }
+
+    /// How many items of `run` lie before `key`.
+    fn count_before(&self, run: usize, key: &[u8]) -> u32 {
+        let rank = rank_of(key);
+        let is_before = |item: &Item| {
+            item.rank().cmp(&rank).then_with(|| self.slab.key(item.at).cmp(key)).is_lt()
+        };
+        self.runs.get(run).map_or(0, |run| run.partition_point(is_before) as u32)
     }
 
     #[inline]
@@ -69,6 +106,12 @@ impl MemCursor {
     fn settle_forward(&mut self) {
         self.current = None;
         while let Some((run, item)) = self.pick(0) {
+            if let Some(newest) = self.is_covered(run, item)
+                && let Some(end) = self.probe.cover().reach(self.slab.key(item.at), newest)
+            {
+                self.places[run] = self.count_before(run, &end);
+                continue;
+            }
             if let Some(ahead) = self.item(run, self.place(run) + AHEAD) {
                 self.slab.prefetch(ahead.at);
             }
@@ -85,6 +128,12 @@ impl MemCursor {
     fn settle_back(&mut self) {
         self.current = None;
         while let Some((run, item)) = self.pick(1) {
+            if let Some(newest) = self.is_covered(run, item)
+                && let Some(start) = self.probe.cover().reach_back(self.slab.key(item.at), newest)
+            {
+                self.places[run] = self.count_before(run, &start);
+                continue;
+            }
             self.places[run] -= 1;
             if let Some(ahead) = self.place(run).checked_sub(AHEAD)
                 && let Some(ahead) = self.item(run, ahead)

@@ -21,6 +21,7 @@ use super::slab::{At, Slab};
 use crate::base::id::SeqNo;
 use parking_lot::Mutex;
 use std::cmp::Ordering;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -151,7 +152,23 @@ fn refine(group: &mut [Item], source: &impl Source, depth: usize) {
 }
 
 /// Sorted items that never change.
-pub(super) type Run = Arc<Vec<Item>>;
+pub(super) struct Sequence {
+    items: Vec<Item>,
+    /// The highest number of them.
+    pub(super) newest: SeqNo,
+}
+
+impl Deref for Sequence {
+    type Target = [Item];
+
+    #[inline]
+    fn deref(&self) -> &[Item] {
+        &self.items
+    }
+}
+
+/// One run, shared by the readers who have it.
+pub(super) type Run = Arc<Sequence>;
 /// The runs of an order, oldest first.
 pub(super) type Runs = Arc<[Run]>;
 
@@ -274,7 +291,7 @@ impl<L: Latch<Sorted>> Order<L> {
             items = merge(&older, &items, source);
             moved += items.len();
         }
-        runs.push(Arc::new(items));
+        runs.push(Arc::new(Sequence { items, newest }));
         assert!(runs.len() <= RUNS_MAX, "more runs than their lengths allow");
         *sorted = Sorted { unit, newest, runs: runs.into() };
         self.sorts.fetch_add(1, Relaxed);

@@ -1,12 +1,15 @@
 //! One sorted run: segments that do not overlap, walked as if they were one.
 //!
 //! 1. Segments are in ascending key order and disjoint; only the one under the cursor is open.
-//! 2. A point read touches at most one segment of a run.
+//! 2. What a cover hides is left out where it hides all that a segment has there: so a cursor walks a
+//!    fixed part of the entries, whichever way, and blocks and files in between stay unread.
+//! 3. A point read touches at most one segment of a run.
 
 use crate::base::cursor::Cursor;
 use crate::base::error::Result;
 use crate::base::id::SeqNo;
 use crate::base::key::{Entry, Kind, Lookup};
+use crate::base::span::{Cover, Probe};
 use crate::base::value::Value;
 use crate::segment::handle::Segment;
 use crate::segment::{Held, SegmentCursor, SegmentMeta};
@@ -99,17 +102,86 @@ pub struct RunCursor {
     trust: Trust,
     at: usize,
     inner: Option<SegmentCursor>,
+    /// What may be left out, for a reader at `up_to`.
+    probe: Probe,
+    up_to: SeqNo,
 }
 
 impl RunCursor {
     /// Off the ends; opens nothing yet.
     pub fn new(segments: Segments) -> Self {
-        Self { segments, trust: Trust::Verified, at: 0, inner: None }
+        let (trust, probe, up_to) = (Trust::Verified, Probe::default(), SeqNo::MAX);
+        Self { segments, trust, at: 0, inner: None, probe, up_to }
+    }
+
+    /// Leaves out what `cover` hides from a reader at `up_to`, where that is all that a segment has:
+    /// blocks and files of it are not read.
+    #[must_use]
+    pub fn under(self, cover: Cover, up_to: SeqNo) -> Self {
+        Self { probe: Probe::new(cover), up_to, ..self }
+    }
+
+    /// Where the keys around `key` end, all of which are covered in segment `at`; none if `key` is
+    /// not.
+    #[inline]
+    fn leap(&mut self, at: usize, key: &[u8]) -> Option<Vec<u8>> {
+        let newest = self.newest_where_covered(at, key)?;
+        self.probe.cover().reach(key, newest)
+    }
+
+    /// The same for where they begin.
+    #[inline]
+    fn leap_back(&mut self, at: usize, key: &[u8]) -> Option<Vec<u8>> {
+        let newest = self.newest_where_covered(at, key)?;
+        self.probe.cover().reach_back(key, newest)
+    }
+
+    #[inline]
+    fn newest_where_covered(&mut self, at: usize, key: &[u8]) -> Option<SeqNo> {
+        if self.probe.cover().is_empty() {
+            return None;
+        }
+        let newest = self.segments.get(at)?.meta().seq_max.min(self.up_to);
+        self.probe.hides(key, newest).then_some(newest)
+    }
+
+    /// To the first entry from segment `at` on, stepping over files that are covered.
+    fn enter_first(&mut self, mut at: usize) -> Result<()> {
+        while let Some(segment) = self.segments.get(at).cloned() {
+            match self.leap(at, &segment.meta().smallest) {
+                Some(end) if *end > *segment.meta().largest => at += 1,
+                Some(end) => {
+                    return self.enter(Some(at))?.map_or(Ok(()), |c| c.seek(&end, SeqNo::MAX));
+                }
+                None => return self.enter(Some(at))?.map_or(Ok(()), |c| c.seek_first()),
+            }
+        }
+        self.inner = None;
+        Ok(())
+    }
+
+    /// To the last entry up to and with segment `at`, stepping over files that are covered.
+    fn enter_last(&mut self, mut at: Option<usize>) -> Result<()> {
+        while let Some((place, segment)) =
+            at.and_then(|at| Some((at, self.segments.get(at)?.clone())))
+        {
+            match self.leap_back(place, &segment.meta().largest) {
+                Some(start) if *start <= *segment.meta().smallest => at = place.checked_sub(1),
+                Some(start) => return self.enter(at)?.map_or(Ok(()), |c| c.seek_before(&start)),
+                None => return self.enter(at)?.map_or(Ok(()), |c| c.seek_last()),
+            }
+        }
+        self.inner = None;
+        Ok(())
     }
 
     /// A cursor that verifies the checksum of every block again: for the inputs of a rewrite.
     pub fn verifying(segments: Segments) -> Self {
         Self { trust: Trust::Nothing, ..Self::new(segments) }
+    }
+
+    fn ends_before(&self, at: usize, key: &[u8]) -> bool {
+        self.segments.get(at).is_some_and(|segment| *segment.meta().largest < *key)
     }
 
     /// Makes segment `at` the current one; none past either end.
@@ -130,24 +202,42 @@ impl RunCursor {
         Ok(self.inner.as_mut())
     }
 
-    fn is_off(&self) -> bool {
-        self.inner.as_ref().is_none_or(|inner| inner.entry().is_none())
-    }
-
-    /// Goes on to the next segments while the current one is used up.
+    /// Goes on while the current segment is used up, or what it is on is covered.
+    #[inline]
     fn settle_forward(&mut self) -> Result<()> {
-        while self.inner.is_some() && self.is_off() {
-            if let Some(inner) = self.enter(self.at.checked_add(1))? {
-                inner.seek_first()?;
+        while let Some(mut inner) = self.inner.take() {
+            let Some(entry) = inner.entry() else {
+                self.inner = Some(inner);
+                self.enter_first(self.at + 1)?;
+                continue;
+            };
+            let leap = self.leap(self.at, entry.key);
+            if let Some(end) = &leap {
+                inner.seek(end, SeqNo::MAX)?;
+            }
+            self.inner = Some(inner);
+            if leap.is_none() {
+                break;
             }
         }
         Ok(())
     }
 
+    #[inline]
     fn settle_backward(&mut self) -> Result<()> {
-        while self.inner.is_some() && self.is_off() {
-            if let Some(inner) = self.enter(self.at.checked_sub(1))? {
-                inner.seek_last()?;
+        while let Some(mut inner) = self.inner.take() {
+            let Some(entry) = inner.entry() else {
+                self.inner = Some(inner);
+                self.enter_last(self.at.checked_sub(1))?;
+                continue;
+            };
+            let leap = self.leap_back(self.at, entry.key);
+            if let Some(start) = &leap {
+                inner.seek_before(start)?;
+            }
+            self.inner = Some(inner);
+            if leap.is_none() {
+                break;
             }
         }
         Ok(())
@@ -166,18 +256,14 @@ impl RunCursor {
 impl Cursor for RunCursor {
     fn seek_first(&mut self) -> Result<()> {
         self.moved(|cursor| {
-            if let Some(inner) = cursor.enter(Some(0))? {
-                inner.seek_first()?;
-            }
+            cursor.enter_first(0)?;
             cursor.settle_forward()
         })
     }
 
     fn seek_last(&mut self) -> Result<()> {
         self.moved(|cursor| {
-            if let Some(inner) = cursor.enter(cursor.segments.len().checked_sub(1))? {
-                inner.seek_last()?;
-            }
+            cursor.enter_last(cursor.segments.len().checked_sub(1))?;
             cursor.settle_backward()
         })
     }
@@ -185,8 +271,12 @@ impl Cursor for RunCursor {
     fn seek(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
         self.moved(|cursor| {
             let at = cursor.segments.partition_point(|segment| *segment.meta().largest < *key);
-            if let Some(inner) = cursor.enter(Some(at))? {
-                inner.seek(key, seq)?;
+            match cursor.leap(at, key) {
+                Some(end) if cursor.ends_before(at, &end) => cursor.enter_first(at + 1)?,
+                Some(end) => {
+                    cursor.enter(Some(at))?.map_or(Ok(()), |c| c.seek(&end, SeqNo::MAX))?
+                }
+                None => cursor.enter(Some(at))?.map_or(Ok(()), |c| c.seek(key, seq))?,
             }
             cursor.settle_forward()
         })

@@ -15,18 +15,26 @@
 //! 4. After 16 steps over versions of one key it searches instead (MOSS-16).
 //! 5. What a range delete covers is absent ([`Visible::under`]); entries that are range deletes are
 //!    stepped over. A merge operand is `Unsupported`: folding them comes with merge operators.
-//! 6. An error is repeated by every later call, until a [`Visible::seek`] succeeds (F-28).
+//! 6. Whoever wants it is told of gaps: more than 64 keys in a row, within the range, of which the
+//!    snapshot sees nothing; from just above a visible key, or a bound, up to the next.
+//! 7. An error is repeated by every later call, until a [`Visible::seek`] succeeds (F-28).
 
 use crate::base::cursor::Cursor;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, Kind};
-use crate::base::span::{Cover, Probe};
+use crate::base::span::{Cover, Probe, Span};
 use crate::base::value::{Key, Value};
 use std::ops::Bound;
 
 /// Steps over versions of one key before it searches.
 const STEPS_MAX: usize = 16;
+
+/// So many keys in a row of which nothing is visible are not yet a gap.
+const GAP_KEYS: u64 = 64;
+
+/// Who is told of a gap.
+pub type Tell = Box<dyn FnMut(Span) + Send>;
 
 /// Whether tombstones are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +81,9 @@ pub struct Visible<C> {
     scope: Scope,
     /// What range deletes cover, asked by both ends.
     probe: Probe,
+    tell: Option<Tell>,
+    /// Keys stepped over of which nothing was visible.
+    stepped: u64,
     front: End<C>,
     back: End<C>,
     done: bool,
@@ -86,11 +97,21 @@ struct End<C> {
     placed: bool,
     /// The last key this end has decided, empty before the first (no full key is empty).
     passed: Vec<u8>,
+    /// The last key that was given before the call that decides now.
+    given: Vec<u8>,
+    /// Whether the end was put into the middle of the range.
+    sought: bool,
 }
 
 impl<C: Cursor> End<C> {
     const fn new() -> Self {
-        Self { cursor: None, placed: false, passed: Vec::new() }
+        Self { cursor: None, placed: false, passed: Vec::new(), given: Vec::new(), sought: false }
+    }
+
+    /// Takes note that a call has begun: what is passed now is the last key that was given.
+    fn begin(&mut self) {
+        self.given.clear();
+        self.given.extend_from_slice(&self.passed);
     }
 
     fn pass(&mut self, key: &[u8]) {
@@ -111,13 +132,78 @@ impl<C: Cursor> Visible<C> {
     /// that end is first used. Nothing is read before.
     pub fn new(open: Open<C>, scope: Scope) -> Self {
         let (front, back, probe) = (End::new(), End::new(), Probe::default());
-        Self { open, scope, probe, front, back, done: false, failed: None }
+        Self { open, scope, probe, tell: None, stepped: 0, front, back, done: false, failed: None }
     }
 
     /// Hides what `cover` covers, which must suit the scope's number.
     #[must_use]
     pub fn under(self, cover: Cover) -> Self {
         Self { probe: Probe::new(cover), ..self }
+    }
+
+    /// Has `tell` told of gaps.
+    #[must_use]
+    pub fn telling(self, tell: Tell) -> Self {
+        Self { tell: Some(tell), ..self }
+    }
+
+    /// How many entries it has met that did not show: newer ones, tombstones, what was covered.
+    pub fn stepped(&self) -> u64 {
+        self.stepped
+    }
+
+    /// Where the range begins and ends, as keys: the first inside, and the first above.
+    fn limits(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let start = match &self.scope.start {
+            Bound::Included(start) => Some(start.to_vec()),
+            Bound::Excluded(start) => Some(after(start)),
+            Bound::Unbounded => None,
+        };
+        let end = match &self.scope.end {
+            Bound::Included(end) => Some(after(end)),
+            Bound::Excluded(end) => Some(end.to_vec()),
+            Bound::Unbounded => None,
+        };
+        (start, end)
+    }
+
+    /// Tells of what the front has stepped over in this call, up to what it found.
+    #[cold]
+    fn tell_front(&mut self, is_found: bool) {
+        let (start, end) = self.limits();
+        let start = match self.front.given.is_empty() {
+            false => Some(after(&self.front.given)),
+            true => start.filter(|_| !self.front.sought),
+        };
+        let end = match self.front.cursor.as_ref().and_then(Cursor::entry).filter(|_| is_found) {
+            Some(entry) => Some(entry.key.to_vec()),
+            None if self.back.passed.is_empty() => end,
+            None => Some(self.back.passed.clone()),
+        };
+        self.tell(start, end);
+    }
+
+    /// The same for the back.
+    #[cold]
+    fn tell_back(&mut self, is_found: bool) {
+        let (start, end) = self.limits();
+        let start = match (is_found, self.front.passed.is_empty()) {
+            (true, _) => Some(after(&self.back.passed)),
+            (false, false) => Some(after(&self.front.passed)),
+            (false, true) => start,
+        };
+        let end = if self.back.given.is_empty() { end } else { Some(self.back.given.clone()) };
+        self.tell(start, end);
+    }
+
+    fn tell(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>) {
+        if let (Some(tell), Some(start), Some(end)) = (&mut self.tell, start, end) {
+            tell(Span { start: start.into(), end: end.into(), seq: self.scope.seq });
+        }
+    }
+
+    fn may_tell(&self, unseen: u64) -> bool {
+        unseen > GAP_KEYS && self.tell.is_some() && self.scope.tombstones == Tombstones::Hidden
     }
 
     /// The next key from the front. Cost beside the walk: one copy of the key, one pin.
@@ -164,6 +250,7 @@ impl<C: Cursor> Visible<C> {
     pub fn seek(&mut self, key: &[u8]) -> Result<()> {
         self.failed = None;
         self.done = false;
+        self.front.sought = true;
         let below_start = match &self.scope.start {
             Bound::Unbounded => false,
             Bound::Included(start) | Bound::Excluded(start) => *key <= **start,
@@ -234,7 +321,20 @@ impl<C: Cursor> Visible<C> {
         {
             cursor.next()?;
         }
-        let Self { scope, probe, front, back, done, .. } = self;
+        self.front.begin();
+        let mut unseen = 0;
+        let is_found = self.walk_front(&mut unseen)?;
+        self.stepped += unseen;
+        if self.may_tell(unseen) {
+            self.tell_front(is_found);
+        }
+        self.done |= !is_found;
+        Ok(is_found)
+    }
+
+    /// Walks on to the next visible entry, and counts the others on the way.
+    fn walk_front(&mut self, unseen: &mut u64) -> Result<bool> {
+        let Self { scope, probe, front, back, .. } = self;
         let Some(cursor) = &mut front.cursor else { return Ok(false) };
         let mut steps = 0;
         while let Some(entry) = cursor.entry() {
@@ -243,6 +343,7 @@ impl<C: Cursor> Visible<C> {
                 break;
             }
             if passed || entry.seq > scope.seq {
+                *unseen += u64::from(!passed);
                 skip(cursor, &mut steps, (!passed).then_some(scope.seq))?;
                 continue;
             }
@@ -260,9 +361,9 @@ impl<C: Cursor> Visible<C> {
                     return Ok(true);
                 }
             }
+            *unseen += 1;
             cursor.next()?;
         }
-        *done = true;
         Ok(false)
     }
 
@@ -275,7 +376,19 @@ impl<C: Cursor> Visible<C> {
         if !self.back.placed {
             self.place_back()?;
         }
-        let Self { scope, probe, front, back, done, .. } = self;
+        self.back.begin();
+        let mut unseen = 0;
+        let found = self.walk_back(&mut unseen)?;
+        self.stepped += unseen;
+        if self.may_tell(unseen) {
+            self.tell_back(found.is_some());
+        }
+        self.done |= found.is_none();
+        Ok(found)
+    }
+
+    fn walk_back(&mut self, unseen: &mut u64) -> Result<Option<Found>> {
+        let Self { scope, probe, front, back, .. } = self;
         let Some(cursor) = &mut back.cursor else { return Ok(None) };
         while let Some(entry) = cursor.entry() {
             if !is_after_start(scope, &front.passed, entry.key) {
@@ -283,22 +396,32 @@ impl<C: Cursor> Visible<C> {
             }
             back.passed.clear();
             back.passed.extend_from_slice(entry.key);
-            let Some(found) = newest_backward(cursor, &back.passed, scope.seq)? else { continue };
-            let covered = found.kind != Kind::Delete && probe.hides(&back.passed, found.seq);
+            let found = newest_backward(cursor, &back.passed, scope.seq)?;
+            *unseen += 1;
+            let Some(found) = found else { continue };
+            if found.kind != Kind::Delete && probe.hides(&back.passed, found.seq) {
+                continue;
+            }
             match found.kind {
-                _ if covered => {}
-                Kind::Put => return Ok(Some(found)),
-                Kind::Delete if scope.tombstones == Tombstones::Shown => return Ok(Some(found)),
                 Kind::Merge => {
                     let Found { seq, kind, .. } = found;
                     return Err(no_operator(Entry { key: &back.passed, seq, kind, value: b"" }));
                 }
-                Kind::Delete | Kind::RangeDelete => {}
+                Kind::Delete if scope.tombstones == Tombstones::Hidden => {}
+                Kind::RangeDelete => {}
+                Kind::Put | Kind::Delete => {
+                    *unseen -= 1;
+                    return Ok(Some(found));
+                }
             }
         }
-        *done = true;
         Ok(None)
     }
+}
+
+/// The first key above `key`.
+fn after(key: &[u8]) -> Vec<u8> {
+    [key, b"\0"].concat()
 }
 
 /// From the last entry of `key`: its newest version at or below `seq`, if any. Leaves the cursor

@@ -12,7 +12,11 @@
 //! 2. A view is swapped whole, never edited in place; whoever holds one reads it undisturbed.
 
 pub mod flush;
+pub mod gaps;
 pub mod scan;
 pub mod spans;
 pub mod version;
 pub mod view;
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 //!    in runs: so a range delete that covers a key in one of them covers all that lies behind.
 //! 4. Swaps are serialised by `swapping`; no I/O happens under it.
 
+use super::gaps::Gaps;
 use super::version::Version;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
@@ -26,6 +27,8 @@ pub struct View {
     pub memtables: Vec<Arc<Memtable>>,
     /// The runs on disk.
     pub version: Arc<Version>,
+    /// What scans have found to be empty, shared by all views.
+    pub gaps: Arc<Gaps>,
 }
 
 impl View {
@@ -114,10 +117,10 @@ impl View {
         Ok(None)
     }
 
-    /// What range deletes cover for a reader at `at`.
+    /// What range deletes cover for a scan at `at`, and where scans before it found nothing.
     pub fn cover(&self, at: SeqNo) -> Cover {
         let memtables = self.memtables.iter().flat_map(|memtable| memtable.skylines(at));
-        Cover::of(memtables.chain([self.version.spans.skyline(at)]))
+        Cover::of(memtables.chain([self.version.spans.skyline(at), self.gaps.skyline(at)]))
     }
 }
 
@@ -182,7 +185,7 @@ impl Views {
         self.swap(|view| {
             let mut memtables = vec![memtable];
             memtables.extend(view.memtables.iter().cloned());
-            View { memtables, version: view.version.clone() }
+            View { memtables, version: view.version.clone(), gaps: view.gaps.clone() }
         });
     }
 
@@ -196,6 +199,7 @@ impl Views {
                 .cloned()
                 .collect(),
             version,
+            gaps: view.gaps.clone(),
         });
     }
 

@@ -1,7 +1,7 @@
 //! Range deletes: their bounds, what they hide and from whom, wherever they and the keys lie.
 
 use super::{SHAPES, Shape, Shaped, folder, in_every_shape, keys, open, small};
-use esker::{Collection, Db, Durability, ErrorKind};
+use esker::{Access, Collection, Db, Durability, ErrorKind};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 const ALL: [(&str, Option<&str>); 5] =
@@ -226,4 +226,44 @@ fn a_compaction_drops_the_range_deletes_that_newer_ones_hide() {
     assert_eq!(keys(c.iter()), "49 ");
     assert!(db.stats().segment_entries < 10, "{} entries are left", db.stats().segment_entries);
     assert!(db.verify().unwrap().is_whole());
+}
+
+/// Blocks that were asked for since the open.
+fn blocks(db: &Db) -> u64 {
+    let stats = db.stats();
+    stats.cache_hits + stats.cache_misses
+}
+
+/// Ten thousand range deletes over ten thousand keys in files: a scan from either end reads what is
+/// left, and not what is covered.
+#[test]
+fn scans_leap_over_what_is_covered_in_files() {
+    let folder = folder();
+    let options = Db::options().access(Access::Positioned).background_compaction(false);
+    let db: Db = options.slab_bytes(4 << 20).open(folder.path()).unwrap();
+    let c = db.collection("c").unwrap();
+    for n in 0..10_000 {
+        c.insert(format!("{n:05}"), [7; 100]).unwrap();
+    }
+    db.flush().unwrap();
+    let all = blocks(&db);
+    assert_eq!(c.iter().count(), 10_000);
+    let all = blocks(&db) - all;
+    for n in 0..9_999 {
+        c.remove_range(format!("{n:05}")..format!("{:05}", n + 1)).unwrap();
+    }
+    for flushed in [false, true] {
+        if flushed {
+            db.flush().unwrap();
+        }
+        for back in [false, true] {
+            let before = blocks(&db);
+            let mut found = c.iter();
+            let pair = if back { found.next_back() } else { found.next() };
+            assert_eq!(pair.unwrap().unwrap().0, "09999");
+            assert!(if back { found.next_back() } else { found.next() }.is_none());
+            let read = blocks(&db) - before;
+            assert!(read * 10 < all, "{read} of {all} blocks, flushed: {flushed}, back: {back}");
+        }
+    }
 }
