@@ -220,10 +220,11 @@ impl Committer {
     /// into a mapped log. Errors: `ReadOnly` after an earlier failure; `Io` if this one fails (then
     /// it is absent or whole after reopening); `InvalidArgument` on a closed database.
     pub fn commit(&self, ops: &impl Ops, durability: Durability) -> Result<()> {
-        if ops.count() == 0 {
-            return Ok(());
-        }
         self.poison.refuse()?;
+        if ops.count() == 0 {
+            // Nothing is on disk then, and still every write before it.
+            return if durability == Durability::Sync { self.sync() } else { Ok(()) };
+        }
         let bytes = Memtable::need(ops);
         // With nothing to flush there is nothing to wait for.
         let ended = || self.queue.is_empty() || self.host.stuck().is_some();

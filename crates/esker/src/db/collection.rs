@@ -2,7 +2,7 @@
 
 use super::handle::Handle;
 use super::range::{Range, bounds_of, removal_of, removal_of_prefix};
-use crate::base::batch::Op;
+use crate::base::batch::{Batch, Op};
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, Lookup, check_key, check_value};
@@ -102,11 +102,12 @@ impl Collection {
         self.remove_prefix_with("", durability)
     }
 
-    /// One that is empty is refused where any other would be, and writes nothing.
+    /// One that is empty is refused where any other would be, and writes nothing; synced, it makes
+    /// durable what came before it as any other does.
     fn remove_span(&self, span: Option<(Vec<u8>, Vec<u8>)>, durability: Durability) -> Result<()> {
         match span {
             Some((start, end)) => self.write(Kind::RangeDelete, &start, &end, durability),
-            None => self.handle.core.writing().map(|_| ()),
+            None => self.handle.core.writing()?.committer.commit(&Batch::default(), durability),
         }
     }
 

@@ -102,7 +102,8 @@ impl WriteBatch {
     }
 
     /// Commits all operations as one, as durable as the database's default says. An empty batch
-    /// takes no number and changes nothing. Errors as of [`Collection::insert`].
+    /// takes no number and changes nothing; synced, it makes durable what came before it. Errors as
+    /// of [`Collection::insert`].
     pub fn commit(self) -> Result<()> {
         let durability = self.handle.core.options.durability;
         self.commit_with(durability)

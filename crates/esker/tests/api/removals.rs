@@ -151,6 +151,22 @@ fn an_empty_range_writes_nothing() {
     });
 }
 
+/// Whoever asks for a synced write relies on everything before it, also if there is nothing to write.
+#[test]
+fn a_synced_removal_of_nothing_makes_durable_what_came_before() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    c.insert("a", "1").unwrap();
+    let written = db.stats().sequence;
+    assert!(db.stats().durable < written);
+    c.remove_range_with("b".."a", Durability::Sync).unwrap();
+    assert!(db.stats().durable >= written);
+    c.insert("a", "2").unwrap();
+    let written = db.stats().sequence;
+    db.batch().commit_with(Durability::Sync).unwrap();
+    assert!(db.stats().durable >= written);
+}
+
 /// The longest key has no key right behind it; a prefix of bytes 255 has no end.
 #[test]
 fn removals_at_the_limits_of_keys() {
