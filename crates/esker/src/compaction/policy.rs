@@ -102,6 +102,8 @@ pub struct File<'a> {
     pub largest: &'a [u8],
     /// The end of its furthest range delete, if that lies above `largest`; else `largest`.
     pub reach: &'a [u8],
+    /// Whether it has range deletes.
+    pub has_ranges: bool,
     /// Whether a step that runs has it as an input.
     pub busy: bool,
     /// What can be gained from it alone.
@@ -215,14 +217,16 @@ fn total_bytes(shape: &Shape<'_>) -> u64 {
 /// Files that must go together.
 #[derive(Debug)]
 struct Range<'a> {
-    smallest: &'a [u8],
-    largest: &'a [u8],
+    /// The first and the last key, included.
+    ends: (&'a [u8], &'a [u8]),
     files: Vec<&'a File<'a>>,
     /// Runs above the target that have a part in it.
     runs: usize,
     young_bytes: u64,
     /// Of these, what tombstones are worth: the bytes that they free.
     freed_bytes: u64,
+    /// Whether there are range deletes among them, whose worth is not known.
+    has_ranges: bool,
     last_bytes: u64,
 }
 
@@ -265,7 +269,7 @@ impl<'a> Tree<'a> {
             let moves = run.files.iter().find(|file| {
                 let meets = |run: &Run<'a>| !overlapping(run, file.smallest, file.reach).is_empty();
                 // A tombstone that goes down unread would stay there for good.
-                let plain = file.deletes == 0 && file.reach == file.largest;
+                let plain = file.deletes == 0 && !file.has_ranges;
                 let meets_none = !file.busy && plain && !older.iter().any(meets);
                 meets_none && file.bytes >= large && self.is_free(file.smallest, file.largest)
             });
@@ -303,7 +307,7 @@ impl<'a> Tree<'a> {
                 continue;
             }
             let Some(range) = self.gather(level, below, seed) else { continue };
-            done.insert(range.smallest, range.largest);
+            done.insert(range.ends.0, range.ends.1);
             let Some(score) = self.score(level, &range, below) else { continue };
             if best.as_ref().is_none_or(|(other, _)| *other < score) {
                 best = Some((score, range));
@@ -330,7 +334,9 @@ impl<'a> Tree<'a> {
             }
             _ => 0,
         };
-        let score = by_runs.max(by_bytes);
+        // What a range delete covers in part is freed only where the two meet.
+        let by_ranges = if at_rest && range.has_ranges { 100 } else { 0 };
+        let score = by_runs.max(by_bytes).max(by_ranges);
         (score >= 100).then_some(score)
     }
 
@@ -361,7 +367,7 @@ impl<'a> Tree<'a> {
             // A range delete that ends beyond what goes along could not go: nothing would be gained.
             let range = self.gather(LAST, LAST, seed);
             let range = range.filter(|range| {
-                let beyond = overlapping(run, range.largest, seed.reach);
+                let beyond = overlapping(run, range.ends.1, seed.reach);
                 beyond.iter().all(|held| range.files.iter().any(|file| file.id == held.id))
             });
             if let Some(range) = range {
@@ -404,11 +410,12 @@ impl<'a> Tree<'a> {
         let is_young = |run: &&Run<'a>| run.level != to || level == to;
         let young = self.shape.runs.iter().filter(levels).filter(is_young);
         let young = young.map(|run| overlapping(run, smallest, largest));
-        let (mut runs, mut young_bytes, mut deletes) = (0, 0, 0);
+        let (mut runs, mut young_bytes, mut deletes, mut has_ranges) = (0, 0, 0, false);
         for part in young.filter(|part| !part.is_empty()) {
             runs += 1;
             young_bytes += part.iter().map(|file| file.bytes).sum::<u64>();
             deletes += part.iter().map(|file| file.deletes).sum::<u64>();
+            has_ranges |= part.iter().any(|file| file.has_ranges);
         }
         let last = self.level(to).filter(|run| level != to && run.level == LAST);
         let last = last.flat_map(|run| overlapping(run, smallest, largest));
@@ -416,7 +423,8 @@ impl<'a> Tree<'a> {
             last.fold((0, 0), |(bytes, entries), f| (bytes + f.bytes, entries + f.entries));
         let freed_bytes = deletes.saturating_mul(last_bytes / last_entries.max(1));
         young_bytes += freed_bytes;
-        Some(Range { smallest, largest, files, runs, young_bytes, freed_bytes, last_bytes })
+        let ends = (smallest, largest);
+        Some(Range { ends, files, runs, young_bytes, freed_bytes, has_ranges, last_bytes })
     }
 
     /// Takes along what a range delete among `files` still covers beyond them, so that it can go
@@ -470,7 +478,7 @@ impl<'a> Tree<'a> {
 
     /// The step that brings `range` to `level`; none if outputs of another will lie there.
     fn step(&self, range: Range<'a>, level: u32) -> Option<Step> {
-        let Range { smallest, largest, files, .. } = range;
+        let Range { ends: (smallest, largest), files, .. } = range;
         let stays = |run: &Run<'a>| {
             overlapping(run, smallest, largest)
                 .iter()

@@ -368,6 +368,7 @@ impl SimFile {
             smallest: &self.ends.0,
             largest: &self.ends.1,
             reach: &self.ends.1,
+            has_ranges: false,
             busy: false,
             waste: Waste::None,
         }

@@ -268,6 +268,8 @@ impl Opening<'_> {
         });
         if let Some(writing) = &core.writing {
             while !clean && core.flush_one(writing)? {}
+            let background = writing.background.clone();
+            core.snapshots.on_release(move || background.wake_compaction());
             writing.background.start(&core)?;
         }
         Ok(core)

@@ -16,6 +16,7 @@ use super::core::{Core, Writing};
 use crate::base::error::Result;
 use crate::base::id::{FileId, SeqNo};
 use crate::base::setsum::Setsum;
+use crate::base::span::Skyline;
 use crate::compaction::job;
 use crate::compaction::policy::{
     Action, Claim, File, LAST, Policy, Run, Shape, Step, Waste, choose, choose_all,
@@ -25,12 +26,12 @@ use crate::manifest::{Balance, Edit, Placed, Reason};
 use crate::merge::retain::{Beneath, Keep};
 use crate::merge::rewrite::{Progress, Rewritten};
 use crate::merge::run::Segments;
-use crate::segment::SegmentMeta;
 use crate::segment::handle::Segment;
-use crate::tree::version::{Version, fresh};
+use crate::segment::{SegmentMeta, filter_bits};
+use crate::tree::version::{LiveRun, Version, fresh};
 use parking_lot::Mutex;
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// What is going on: guards the choice, never held during I/O.
@@ -46,6 +47,8 @@ struct Running {
     count: usize,
     next_token: u64,
     busy: HashSet<FileId>,
+    /// Files of the last level in which versions were kept for a reader.
+    kept_for_pins: HashSet<FileId>,
     claims: Vec<Claimed>,
 }
 
@@ -84,6 +87,8 @@ impl Drop for Picked<'_> {
         running.count -= 1;
         for id in &self.step.inputs {
             running.busy.remove(id);
+            // A step that failed keeps its inputs: at worst one of them is not cleaned up again.
+            running.kept_for_pins.remove(id);
         }
         running.claims.retain(|claim| claim.token != self.token);
         drop(running);
@@ -218,11 +223,12 @@ impl Core {
         written: &mut Vec<FileId>,
     ) -> Result<Rewritten> {
         let Picked { step, version, inputs, policy, total_bytes, .. } = picked;
+        let snapshots = self.snapshots.pinned();
         let keep = Keep {
-            snapshots: self.snapshots.pinned(),
-            beneath: beneath(picked),
+            beneath: picked.beneath(),
             spans: version.spans.all().clone(),
-            ..Keep::default()
+            spent: picked.spent(&snapshots)?,
+            snapshots,
         };
         let is_last = step.level == LAST;
         let pieces = step.bytes.div_ceil(policy.segment_bytes(*total_bytes)).max(1);
@@ -236,39 +242,75 @@ impl Core {
             writing.background.is_stopping()
         };
         let rewritten = self.rewriting(writing, &tick, &keep, |rewrite| {
+            let depth = step.level.saturating_sub(LAST - policy.tiers(*total_bytes));
+            rewrite.options.filter_bits_per_key = filter_bits(depth, is_last);
             rewrite.segment_bytes = step.bytes.div_ceil(pieces);
             rewrite.borders = borders;
             job::merge(inputs, rewrite, written)
         })?;
         let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
         self.counters.bytes_compacted.add(bytes);
+        if is_last && !keep.snapshots.is_empty() {
+            let outputs = rewritten.segments.iter().map(|meta| meta.id);
+            writing.steps.running.lock().kept_for_pins.extend(outputs);
+            self.snapshots.hold_back();
+        }
         Ok(rewritten)
     }
 }
 
-/// What older runs hold over the keys of the inputs, beside them.
-fn beneath(picked: &Picked<'_>) -> Beneath {
-    let (smallest, largest) = &picked.step.keys;
-    let inputs: HashSet<FileId> = picked.step.inputs.iter().copied().collect();
-    let is_input = |segment: &Arc<Segment>| inputs.contains(&segment.meta().id);
-    let newest = picked.version.runs.iter().position(|run| run.segments.iter().any(is_input));
-    let older = picked.version.runs.iter().skip(newest.unwrap_or(0));
-    let parts = older.map(|run| {
-        let part = run.segments.iter().filter(|segment| {
+impl Picked<'_> {
+    fn is_input(&self, segment: &Segment) -> bool {
+        self.inputs.iter().any(|run| {
             let meta = segment.meta();
-            !is_input(segment) && *meta.smallest <= **largest && *meta.largest >= **smallest
+            let at = run.partition_point(|input| input.meta().smallest < meta.smallest);
+            run.get(at).is_some_and(|input| input.meta().id == meta.id)
+        })
+    }
+
+    /// What older runs hold over the keys of the inputs, beside them.
+    fn beneath(&self) -> Beneath {
+        let (smallest, largest) = &self.step.keys;
+        let has_input = |run: &LiveRun| run.segments.iter().any(|s| self.is_input(s));
+        let newest = self.version.runs.iter().position(has_input);
+        let older = self.version.runs.iter().skip(newest.unwrap_or(0));
+        let parts = older.map(|run| {
+            let part = run.between(smallest, largest).iter().filter(|s| !self.is_input(s));
+            part.cloned().collect::<Segments>()
         });
-        part.cloned().collect::<Segments>()
-    });
-    Beneath::of(parts.filter(|part| !part.is_empty()).collect())
+        Beneath::of(parts.filter(|part| !part.is_empty()).collect())
+    }
+
+    /// The range deletes of the inputs that can go: nothing that they cover is left elsewhere, and
+    /// no pin is older (law 4).
+    fn spent(&self, pins: &[SeqNo]) -> Result<BTreeSet<SeqNo>> {
+        let mut spent = BTreeSet::new();
+        for segment in self.inputs.iter().flat_map(|run| run.iter()) {
+            for span in segment.spans()?.iter() {
+                let mut covered = self.version.runs.iter().flat_map(|run| {
+                    run.between(&span.start, &span.end).iter().filter(|s| {
+                        let meta = s.meta();
+                        meta.seq_min < span.seq && *meta.smallest < *span.end && !self.is_input(s)
+                    })
+                });
+                let is_pinned = pins.first().is_some_and(|oldest| *oldest < span.seq);
+                if covered.next().is_none() && !is_pinned {
+                    spent.insert(span.seq);
+                }
+            }
+        }
+        Ok(spent)
+    }
 }
 
 /// What the policy sees of a version.
 fn shape_of<'a>(version: &'a Version, running: &'a Running, pins: &[SeqNo]) -> Shape<'a> {
+    let skyline = version.spans.skyline(SeqNo::MAX);
+    let seen = Seen { running, pins, skyline: &skyline };
     let runs = version.runs.iter().map(|run| Run {
         level: run.level,
         number: run.number,
-        files: run.segments.iter().map(|s| file_of(s.meta(), run.level, running, pins)).collect(),
+        files: run.segments.iter().map(|segment| seen.file(segment, run.level)).collect(),
     });
     let claims = running.claims.iter().map(|claim| Claim {
         level: claim.level,
@@ -279,18 +321,59 @@ fn shape_of<'a>(version: &'a Version, running: &'a Running, pins: &[SeqNo]) -> S
     Shape { runs: runs.collect(), claims: claims.collect() }
 }
 
-fn file_of<'a>(meta: &'a SegmentMeta, level: u32, running: &Running, pins: &[SeqNo]) -> File<'a> {
-    let is_unpinned = pins.first().is_none_or(|oldest| *oldest >= meta.seq_max);
-    let has_waste = level == LAST && meta.deletes > 0 && is_unpinned;
-    File {
-        id: meta.id,
-        bytes: meta.bytes,
-        entries: meta.entries,
-        deletes: meta.deletes,
-        smallest: &meta.smallest,
-        largest: &meta.largest,
-        reach: &meta.largest,
-        busy: running.busy.contains(&meta.id),
-        waste: if has_waste { Waste::Some } else { Waste::None },
+/// What decides how the policy sees a file.
+struct Seen<'a> {
+    running: &'a Running,
+    pins: &'a [SeqNo],
+    skyline: &'a Skyline,
+}
+
+impl Seen<'_> {
+    fn file<'b>(&self, segment: &'b Segment, level: u32) -> File<'b> {
+        let meta = segment.meta();
+        File {
+            id: meta.id,
+            bytes: meta.bytes,
+            entries: meta.entries,
+            deletes: meta.deletes,
+            smallest: &meta.smallest,
+            largest: &meta.largest,
+            reach: segment.reach(),
+            has_ranges: meta.range_deletes > 0,
+            busy: self.running.busy.contains(&meta.id),
+            waste: self.waste(meta, level),
+        }
+    }
+
+    fn waste(&self, meta: &SegmentMeta, level: u32) -> Waste {
+        if self.is_covered(meta) {
+            return Waste::All;
+        }
+        let is_unpinned = self.pins.first().is_none_or(|oldest| *oldest >= meta.seq_max);
+        let has_tombstones = meta.deletes + meta.range_deletes > 0;
+        let has_any = has_tombstones || self.running.kept_for_pins.contains(&meta.id);
+        let is_waste = level == LAST && has_any && is_unpinned;
+        if is_waste { Waste::Some } else { Waste::None }
+    }
+
+    /// Whether range deletes hide every entry from every reader there can be. A file with range
+    /// deletes of its own stays: they may reach further.
+    fn is_covered(&self, meta: &SegmentMeta) -> bool {
+        if self.skyline.is_empty() || meta.range_deletes > 0 {
+            return false;
+        }
+        let mut key = &*meta.smallest;
+        loop {
+            let fragment = self.skyline.at(key);
+            // A reader between the two sees entries that the range delete hides from later ones.
+            let between = |pin: &SeqNo| meta.seq_min <= *pin && *pin < fragment.seq;
+            if fragment.seq <= meta.seq_max || self.pins.iter().any(between) {
+                return false;
+            }
+            match fragment.end {
+                Some(end) if *end <= *meta.largest => key = end,
+                _ => return true,
+            }
+        }
     }
 }

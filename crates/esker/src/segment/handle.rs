@@ -283,6 +283,14 @@ impl Segment {
         Ok(self.spans.get_or_init(|| spans.into()).clone())
     }
 
+    /// The key up to which its entries and range deletes reach: its largest key, or the end of a
+    /// range delete above it. Knows of range deletes once [`Self::spans`] has read them.
+    pub fn reach(&self) -> &[u8] {
+        let spans = self.spans.get().map_or(&[][..], |spans| spans);
+        let furthest = spans.iter().map(|span| &*span.end).max().unwrap_or_default();
+        furthest.max(&self.meta.largest)
+    }
+
     /// Reads and checks every byte, through a reader of its own, so that the file is looked at as
     /// it is now. Errors: as of [`SegmentReader::open`] and [`SegmentReader::verify`].
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Setsum> {

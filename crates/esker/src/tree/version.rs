@@ -24,6 +24,16 @@ pub struct LiveRun {
     pub segments: Segments,
 }
 
+impl LiveRun {
+    /// Its segments that may hold a key from `smallest` to `largest`, both included.
+    pub fn between(&self, smallest: &[u8], largest: &[u8]) -> &[Arc<Segment>] {
+        let from = self.segments.partition_point(|segment| *segment.meta().largest < *smallest);
+        let rest = self.segments.get(from..).unwrap_or_default();
+        let len = rest.partition_point(|segment| *segment.meta().smallest <= *largest);
+        rest.get(..len).unwrap_or_default()
+    }
+}
+
 /// All live runs, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct Version {

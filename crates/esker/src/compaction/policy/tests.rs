@@ -37,6 +37,7 @@ fn drawn(text: &str) -> Drawn<'_> {
                 smallest: smallest.as_bytes(),
                 largest: largest.as_bytes(),
                 reach: reach.as_bytes(),
+                has_ranges: reach != largest,
                 busy: marks.contains('b'),
                 waste: match marks {
                     _ if marks.contains('a') => Waste::All,
@@ -167,6 +168,8 @@ fn at_rest_little_is_left_above_the_last_level_and_few_runs() {
             ("5.4 a-z:3\n5.3 a-z:3\n6.1 a-z:1000", ""),
             ("5.4 a-z:3\n5.3 a-z:3\n5.2 a-z:3\n6.1 a-z:1000", "merge 1 2 3 → 5.4"),
             ("6.1 a-m:100w n-z:100", "merge 1 → 6.1"),
+            // A range delete goes down to where it frees something.
+            ("0.2 b-b:1>d\n6.1 a-c:400 d-z:400", "merge 1 2 3 → 6.1"),
             // Whatever lies above it comes down first.
             ("0.2 c-d:1\n6.1 a-m:100w", ""),
         ],
