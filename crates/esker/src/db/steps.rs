@@ -147,10 +147,14 @@ impl Core {
         let pins = self.snapshots.pinned();
         let shape = shape_of(&version, &running, &pins);
         let step = match want {
-            Want::Due => choose(&shape, &policy)?,
-            Want::All => choose_all(&shape, &policy)?,
+            Want::Due => choose(&shape, &policy),
+            Want::All => choose_all(&shape, &policy),
         };
         drop(shape);
+        if step.is_none() && !pins.is_empty() {
+            self.snapshots.hold_back();
+        }
+        let step = step?;
         let wanted: HashSet<FileId> = step.inputs.iter().copied().collect();
         let inputs = version.runs.iter().map(|run| {
             let part = run.segments.iter().filter(|segment| wanted.contains(&segment.meta().id));
@@ -250,11 +254,11 @@ impl Core {
         })?;
         let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
         self.counters.bytes_compacted.add(bytes);
-        if is_last && !keep.snapshots.is_empty() {
-            let outputs = rewritten.segments.iter().map(|meta| meta.id);
-            writing.steps.running.lock().kept_for_pins.extend(outputs);
-            self.snapshots.hold_back();
-        }
+        // Only what lies above a pin can have hidden a version that the pin still sees.
+        let oldest = keep.snapshots.first().copied().unwrap_or(SeqNo::MAX);
+        let kept = rewritten.segments.iter().filter(|meta| is_last && oldest < meta.seq_max);
+        let kept: Vec<FileId> = kept.map(|meta| meta.id).collect();
+        writing.steps.running.lock().kept_for_pins.extend(kept);
         Ok(rewritten)
     }
 }
