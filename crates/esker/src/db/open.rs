@@ -62,6 +62,7 @@ const SEALED_MAX: usize = 4;
 /// Opens the database in `dir`.
 pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
     let env = options.world();
+    let options = &options.clone().within(env.memory_limit());
     let locked_before = env.exists(&path_in(dir, LOCK)).unwrap_or(false);
     if !locked_before {
         // A folder that is no database must stay as it is, without even a lock file.

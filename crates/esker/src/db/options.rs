@@ -73,14 +73,16 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Bytes of anonymous memory for slabs and cache. Default 256 MiB, at least 1 MiB.
+    /// Bytes of anonymous memory that the database may own: up to six slabs of an eighth each, an
+    /// eighth for cached blocks, the rest for jobs. Default 256 MiB, at least 1 MiB; never more than
+    /// a quarter of what the process's control group allows. Mapped files are the kernel's.
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = bytes;
         self
     }
 
-    /// Bytes of one generation's slab. Default: an eighth of the budget, at most 32 MiB.
+    /// Bytes of one generation's slab, of which there may be six. Default: an eighth of the budget, at most 32 MiB.
     #[must_use]
     pub fn slab_bytes(mut self, bytes: usize) -> Self {
         self.slab_bytes = Some(bytes);
@@ -220,6 +222,27 @@ impl Options {
     }
 
     pub(super) fn cache_bytes(&self) -> u64 {
-        self.memory_budget / 4
+        self.memory_budget / 8
+    }
+
+    /// These options within what the system allows.
+    pub(super) fn within(mut self, limit: Option<u64>) -> Self {
+        let most = limit.map_or(u64::MAX, |limit| (limit / 4).max(BUDGET_BYTES_MIN));
+        self.memory_budget = self.memory_budget.min(most);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_stays_within_a_quarter_of_what_the_system_allows() {
+        let budget = |limit| Options::default().within(limit).memory_budget;
+        assert_eq!(budget(None), 256 << 20);
+        assert_eq!(budget(Some(8 << 30)), 256 << 20);
+        assert_eq!(budget(Some(256 << 20)), 64 << 20);
+        assert_eq!(budget(Some(0)), BUDGET_BYTES_MIN);
     }
 }

@@ -12,6 +12,7 @@
 
 #[cfg(test)]
 mod contract;
+mod limits;
 pub mod mapped;
 pub mod names;
 pub mod real;
@@ -87,6 +88,10 @@ pub trait Env: Debug + Send + Sync + 'static {
     fn has_threads(&self) -> bool;
     /// A number for the message in the lock file.
     fn process_id(&self) -> u32;
+    /// Bytes of memory that the system allows this process, if it says so.
+    fn memory_limit(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// An open file. All calls are positioned and may be made from any thread.

@@ -10,6 +10,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the place that calls the system")]
 
+use super::limits;
 use super::mapped::Claims;
 #[cfg(unix)]
 use super::mapped::{MappedAppend, ReadMap};
@@ -172,6 +173,10 @@ impl Env for Real {
 
     fn process_id(&self) -> u32 {
         std::process::id()
+    }
+
+    fn memory_limit(&self) -> Option<u64> {
+        limits::memory_limit(|path| std::fs::read_to_string(path).ok())
     }
 }
 
