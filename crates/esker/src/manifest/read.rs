@@ -325,13 +325,16 @@ impl<'a> Replay<'a> {
         let damage = |at: usize, want: &str, found: &str| {
             Err(Error::corruption(self.name, to_u64(at), want, found))
         };
-        // A line feed turned into another byte looks like a cut, but the line before it fits.
+        // A line feed turned into another byte looks like a cut, but the line before it fits. Only
+        // if it was alone in its sector the write of it may be what was lost.
         let piece = self.bytes.get(at..).unwrap_or_default();
         if let (None, Some((odd, line))) = (&bad, piece.split_last())
             && self.chain.clone().check(line).is_ok()
         {
             let at = at.saturating_add(line.len());
-            return damage(at, "a line feed", &[*odd].escape_ascii().to_string());
+            if *odd != 0 || !at.is_multiple_of(SECTOR_BYTES) {
+                return damage(at, "a line feed", &[*odd].escape_ascii().to_string());
+            }
         }
         let expected = self.transactions.saturating_add(1);
         let mut from = at;

@@ -162,6 +162,28 @@ fn zeros_behind_the_last_transaction_are_a_tear_but_not_before_another_one() {
     assert!(error.message().contains("another transaction"), "{error}");
 }
 
+/// F-2: the last line feed alone in its sector, and that sector lost. Found by the crash harness.
+#[test]
+fn a_lost_sector_that_held_the_last_line_feed_alone_is_a_tear() {
+    let manifest = |key_bytes: usize| {
+        let (sim, env) = world();
+        let mut store = Store::create(&env, dir(), FileId(6), &three_runs()).unwrap();
+        let before = store.state().clone();
+        let mut added = distinct(placed(0, 5, meta(8, ("k", "k"), (31, 40))));
+        added.meta.largest = [&*added.meta.smallest, &vec![b'x'; key_bytes]].concat().into();
+        store.append(&flush(vec![added], 0)).unwrap();
+        (sim.read_file(&path(6)).unwrap(), before)
+    };
+    let alone = (1..=SECTOR_BYTES).map(manifest).find(|(b, _)| b.len() % SECTOR_BYTES == 1);
+    let (mut bytes, before) = alone.unwrap();
+    assert!(read_bytes(&bytes).unwrap().state.is_some_and(|state| state != before));
+    *bytes.last_mut().unwrap() = 0;
+    assert_eq!(read_bytes(&bytes).unwrap().state, Some(before));
+    // Any other byte there is damage.
+    *bytes.last_mut().unwrap() = b'x';
+    assert!(read_bytes(&bytes).is_err());
+}
+
 fn sealed(file: u64, texts: &[&str]) -> Vec<u8> {
     let (mut chain, mut bytes) = (Chain::new(FileId(file)), Vec::new());
     texts.iter().for_each(|text| chain.seal(text, &mut bytes));
