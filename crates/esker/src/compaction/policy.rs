@@ -354,16 +354,12 @@ impl<'a> Tree<'a> {
         None
     }
 
-    /// On the last level: files that hold what nobody needs any more.
+    /// On the last level: files that hold what nobody needs any more. A little that lies above one
+    /// may stay there for good at rest, so nothing waits for it.
     fn clean_up(&self) -> Option<Step> {
         let run = self.level(LAST).next()?;
         let seeds = run.files.iter().filter(|file| !file.busy && file.waste == Waste::Some);
         for seed in seeds {
-            let above = self.shape.runs.iter().filter(|run| run.level < LAST);
-            let mut above = above.flat_map(|run| overlapping(run, seed.smallest, seed.reach));
-            if above.next().is_some() {
-                continue;
-            }
             // A range delete that ends beyond what goes along could not go: nothing would be gained.
             let range = self.gather(LAST, LAST, seed);
             let range = range.filter(|range| {

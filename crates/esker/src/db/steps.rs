@@ -310,7 +310,7 @@ impl Picked<'_> {
 /// What the policy sees of a version.
 fn shape_of<'a>(version: &'a Version, running: &'a Running, pins: &[SeqNo]) -> Shape<'a> {
     let skyline = version.spans.skyline(SeqNo::MAX);
-    let seen = Seen { running, pins, skyline: &skyline };
+    let seen = Seen { version, running, pins, skyline: &skyline };
     let runs = version.runs.iter().map(|run| Run {
         level: run.level,
         number: run.number,
@@ -327,6 +327,7 @@ fn shape_of<'a>(version: &'a Version, running: &'a Running, pins: &[SeqNo]) -> S
 
 /// What decides how the policy sees a file.
 struct Seen<'a> {
+    version: &'a Version,
     running: &'a Running,
     pins: &'a [SeqNo],
     skyline: &'a Skyline,
@@ -345,11 +346,12 @@ impl Seen<'_> {
             reach: segment.reach(),
             has_ranges: meta.range_deletes > 0,
             busy: self.running.busy.contains(&meta.id),
-            waste: self.waste(meta, level),
+            waste: self.waste(segment, level),
         }
     }
 
-    fn waste(&self, meta: &SegmentMeta, level: u32) -> Waste {
+    fn waste(&self, segment: &Segment, level: u32) -> Waste {
+        let meta = segment.meta();
         if self.is_covered(meta) {
             return Waste::All;
         }
@@ -357,7 +359,15 @@ impl Seen<'_> {
         let has_tombstones = meta.deletes + meta.range_deletes > 0;
         let has_any = has_tombstones || self.running.kept_for_pins.contains(&meta.id);
         let is_waste = level == LAST && has_any && is_unpinned;
-        if is_waste { Waste::Some } else { Waste::None }
+        if is_waste && !self.covers_above(segment) { Waste::Some } else { Waste::None }
+    }
+
+    /// Whether a younger run may hold what range deletes of `segment` cover: they could not go.
+    fn covers_above(&self, segment: &Segment) -> bool {
+        let meta = segment.meta();
+        let above = self.version.runs.iter().filter(|run| run.level < LAST);
+        let mut above = above.flat_map(|run| run.between(&meta.smallest, segment.reach()));
+        meta.range_deletes > 0 && above.any(|held| held.meta().seq_min < meta.seq_max)
     }
 
     /// Whether range deletes hide every entry from every reader there can be. A file with range
