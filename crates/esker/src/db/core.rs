@@ -217,6 +217,7 @@ impl Core {
             keep,
             allocate: &|| writing.ledger.allocate(),
             tick,
+            plant: self.options.plant.as_deref(),
         };
         let rewritten = job(&mut rewrite)?;
         self.env

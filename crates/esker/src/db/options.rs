@@ -6,6 +6,7 @@ use crate::commit::Durability;
 use crate::compaction::policy::Policy;
 use crate::env::real::Real;
 use crate::env::{Access, Env};
+use crate::merge::rewrite::Plant;
 use crate::segment::Compression;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub struct Options {
     pub(super) compaction: Policy,
     pub(super) compaction_threads: usize,
     pub(super) env: Option<Arc<dyn Env>>,
+    pub(super) plant: Option<Arc<dyn Plant>>,
 }
 
 impl Default for Options {
@@ -68,6 +70,7 @@ impl Default for Options {
             compaction: Policy::BALANCED,
             compaction_threads: 2,
             env: None,
+            plant: None,
         }
     }
 }
@@ -188,6 +191,14 @@ impl Options {
     #[must_use]
     pub fn env(mut self, env: Arc<dyn Env>) -> Self {
         self.env = Some(env);
+        self
+    }
+
+    /// Plants a fault in every flush and compaction: for tests of the proof.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn plant(mut self, plant: Arc<dyn Plant>) -> Self {
+        self.plant = Some(plant);
         self
     }
 

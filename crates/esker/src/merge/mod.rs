@@ -13,12 +13,14 @@
 //!    would let an older version reappear (SST-K1).
 //! 4. An error is sticky: no caller can take a broken walk for a complete one (F-28).
 
+pub mod judge;
 pub mod loser;
 pub mod retain;
 pub mod rewrite;
 pub mod run;
 pub mod visible;
 
+pub use judge::{Judge, Judgement};
 pub use loser::Merged;
 pub use retain::{Beneath, Judged, Keep, Retain, Tally, Verdict};
 pub use visible::{Item, Scope, Tombstones, Visible};

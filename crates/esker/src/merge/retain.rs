@@ -59,8 +59,10 @@ pub struct Keep {
 pub struct Beneath(Below);
 
 #[derive(Clone, Debug)]
-enum Below {
+pub(super) enum Below {
+    /// Any key, of any number.
     Anything,
+    /// These, run by run.
     Runs(Vec<Segments>),
 }
 
@@ -78,6 +80,10 @@ impl Beneath {
     /// These segments, run by run; within a run ascending and disjoint.
     pub const fn of(runs: Vec<Segments>) -> Self {
         Self(Below::Runs(runs))
+    }
+
+    pub(super) const fn below(&self) -> &Below {
+        &self.0
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   cursor → Retain ─ keep ─▶ SegmentWriter … SegmentWriter     in = out + dropped, or nothing
-//!                   └ drop ─▶ (summed)                          is published (law 6)
+//!                   ├ drop ─▶ (summed)                          is published (law 6)
+//!                   └ both ─▶ Judge                             no reader can tell, or nothing is
 //! ```
 //!
 //! 1. Outputs are cut between keys, never between versions of one key: the segments of a run are
@@ -11,14 +12,19 @@
 //!    it does not publish.
 //! 3. The sum of what came in is told by the source, not by this walk: a source that loses entries
 //!    is found too.
+//! 4. The balance says that nothing was lost on the way; that what was dropped was free to go says
+//!    [`Judge`], for every entry (SST-18).
 
-use super::retain::{Keep, Retain};
+use super::judge::Judge;
+use super::retain::{Judged, Keep, Retain, Tally, Verdict};
 use crate::base::cursor::Cursor;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
+use crate::base::key::Entry;
 use crate::base::setsum::Setsum;
 use crate::env::Env;
 use crate::segment::{SegmentMeta, SegmentWriter, WriterOptions};
+use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +47,25 @@ pub struct Rewrite<'a> {
     /// Told between entries now and then how far the job is: entries and bytes written. It may hold
     /// the job up; true stops it with `Interrupted`.
     pub tick: &'a dyn Fn(Progress) -> bool,
+    /// A fault that a test plants; none anywhere else.
+    pub plant: Option<&'a dyn Plant>,
+}
+
+/// A fault planted in a rewrite, to see that it is caught.
+pub trait Plant: Debug + Send + Sync {
+    /// What the walk takes for [`Rewrite::keep`], if not that.
+    fn keep(&self, _keep: &Keep) -> Option<Keep> {
+        None
+    }
+
+    /// Hands `entry` on to the writer, or something else, or nothing. Errors: those of `write`.
+    fn write(
+        &self,
+        entry: &Entry<'_>,
+        write: &mut dyn FnMut(&Entry<'_>) -> Result<()>,
+    ) -> Result<()> {
+        write(entry)
+    }
 }
 
 /// What a rewrite made.
@@ -83,14 +108,20 @@ impl Rewrite<'_> {
         input: Setsum,
         written: &mut Vec<FileId>,
     ) -> Result<Rewritten> {
-        let mut retain = Retain::new(cursor, self.keep);
+        let planted = self.plant.and_then(|plant| plant.keep(self.keep));
+        let mut retain = Retain::new(cursor, planted.as_ref().unwrap_or(self.keep));
+        let mut judge = Judge::new(self.keep);
         let mut segments = Vec::new();
         let mut writer: Option<SegmentWriter> = None;
         let mut last_key = Vec::new();
         let mut count = 0u64;
         let mut finished = 0u64;
         let mut borders = self.borders.as_slice();
-        while let Some(entry) = retain.next_kept()? {
+        while let Some(Judged { entry, verdict }) = retain.judge_next()? {
+            judge.see(&entry, verdict)?;
+            if verdict == Verdict::Drop {
+                continue;
+            }
             count += 1;
             if count.is_multiple_of(TICK_EVERY) {
                 let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
@@ -114,7 +145,10 @@ impl Rewrite<'_> {
                 Some(open) => open,
                 none => none.insert(self.begin(written)?),
             };
-            open.add(&entry)?;
+            match self.plant {
+                None => open.add(&entry)?,
+                Some(plant) => plant.write(&entry, &mut |entry| open.add(entry))?,
+            }
             last_key.clear();
             last_key.extend_from_slice(entry.key);
         }
@@ -130,6 +164,8 @@ impl Rewrite<'_> {
             entries_dropped: tally.entries_dropped,
         };
         rewritten.check_balance(tally.input)?;
+        let judged = judge.finish()?;
+        check_judged(&tally, judged.entries, judged.dropped)?;
         Ok(rewritten)
     }
 
@@ -138,6 +174,18 @@ impl Rewrite<'_> {
         written.push(id);
         SegmentWriter::create(self.env, self.dir, id, self.options)
     }
+}
+
+/// Whether every entry that was walked came with a verdict.
+fn check_judged(tally: &Tally, entries: u64, dropped: u64) -> Result<()> {
+    if (tally.entries, tally.entries_dropped) == (entries, dropped) {
+        return Ok(());
+    }
+    let (walked, gone) = (tally.entries, tally.entries_dropped);
+    let message = format!(
+        "a rewrite walked {walked} entries and dropped {gone}, judged {entries} and {dropped}"
+    );
+    Err(Error::new(ErrorKind::Corruption, message))
 }
 
 impl Rewritten {

@@ -1,0 +1,336 @@
+//! Law 6 against planted faults: whatever goes wrong between the walk and the writer, in an input
+//! or in a verdict is caught before anything is published.
+//!
+//! ```text
+//!   plant ─▶ job ─▶ Corruption     no edit, no file, inputs live, every read as before
+//!   take away ─▶ job ─▶ done       every read as before, verify is clean
+//! ```
+//!
+//! F-36 names the kinds: lost, doubled, altered, out of order; SST-17 and SST-18 the proof.
+
+#![expect(clippy::disallowed_methods, reason = "a test flips bits of a real file under a map")]
+
+use esker::base::id::SeqNo;
+use esker::base::key::{Entry, Kind};
+use esker::env::sim::Sim;
+use esker::merge::rewrite::Plant;
+use esker::merge::{Beneath, Keep};
+use esker::{Access, Collection, Db, ErrorKind, Result, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// An entry does not reach the writer.
+    Lost,
+    /// An entry comes twice.
+    Doubled,
+    /// An entry comes with another value.
+    Value,
+    /// An entry comes under another key that fits in.
+    Key,
+    /// An entry comes with another number.
+    Number,
+    /// An entry comes with another kind.
+    OtherKind,
+    /// An entry comes after the one that it should precede.
+    Late,
+    /// The walk takes it that nothing lies beneath.
+    NothingBeneath,
+    /// The walk takes it that no snapshot is held.
+    NoSnapshots,
+    /// The walk takes it that every range delete is spent.
+    Spent,
+}
+
+const BETWEEN_WALK_AND_WRITER: [Fault; 7] = [
+    Fault::Lost,
+    Fault::Doubled,
+    Fault::Value,
+    Fault::Key,
+    Fault::Number,
+    Fault::OtherKind,
+    Fault::Late,
+];
+
+/// Which of the entries is hit.
+const HIT: usize = 3;
+
+#[derive(Debug, Default)]
+struct Planted(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    fault: Option<Fault>,
+    written: usize,
+    late: Option<(Vec<u8>, SeqNo, Kind, Vec<u8>)>,
+}
+
+impl Planted {
+    fn set(&self, fault: Option<Fault>) {
+        *self.0.lock().unwrap() = State { fault, ..State::default() };
+    }
+}
+
+impl Plant for Planted {
+    fn keep(&self, keep: &Keep) -> Option<Keep> {
+        let keep = keep.clone();
+        match self.0.lock().unwrap().fault? {
+            Fault::NothingBeneath => Some(Keep { beneath: Beneath::nothing(), ..keep }),
+            Fault::NoSnapshots => Some(Keep { snapshots: Vec::new(), ..keep }),
+            Fault::Spent => {
+                let spent = keep.spans.iter().map(|span| span.seq).collect();
+                Some(Keep { spent, ..keep })
+            }
+            _ => None,
+        }
+    }
+
+    fn write(
+        &self,
+        entry: &Entry<'_>,
+        write: &mut dyn FnMut(&Entry<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let place = state.written;
+        state.written += 1;
+        if let Some((key, seq, kind, value)) = state.late.take() {
+            write(entry)?;
+            return write(&Entry { key: &key, seq, kind, value: &value });
+        }
+        let Some(fault) = state.fault.filter(|_| place == HIT) else { return write(entry) };
+        let other_key = [entry.key, b"\0"].concat();
+        match fault {
+            Fault::Lost => Ok(()),
+            Fault::Doubled => write(entry).and_then(|()| write(entry)),
+            Fault::Value => write(&Entry { value: b"another", ..*entry }),
+            Fault::Key => write(&Entry { key: &other_key, ..*entry }),
+            Fault::Number => write(&Entry { seq: SeqNo(entry.seq.0 - 1), ..*entry }),
+            Fault::OtherKind => write(&Entry { kind: Kind::Merge, ..*entry }),
+            Fault::Late => {
+                let (key, value) = (entry.key.to_vec(), entry.value.to_vec());
+                state.late = Some((key, entry.seq, entry.kind, value));
+                Ok(())
+            }
+            _ => write(entry),
+        }
+    }
+}
+
+/// A database on a simulated disk whose jobs run when they are told to.
+struct World {
+    sim: Arc<Sim>,
+    planted: Arc<Planted>,
+    db: Db,
+    c: Collection,
+}
+
+impl World {
+    fn new(access: Access) -> Self {
+        let (sim, planted) = (Sim::new(36), Arc::new(Planted::default()));
+        let options = Db::options().env(sim.clone()).access(access).plant(planted.clone());
+        let db = options.background_compaction(false).open("/db").unwrap();
+        let c = db.collection("c").unwrap();
+        Self { sim, planted, db, c }
+    }
+
+    /// Two runs that lie on each other.
+    fn two_runs() -> Self {
+        let world = Self::new(Access::Mapped);
+        for round in 0..2 {
+            for i in 0..20 {
+                world.c.insert(format!("k{i:02}"), format!("v{round}-{i}")).unwrap();
+            }
+            world.c.remove(format!("k0{round}")).unwrap();
+            world.db.flush().unwrap();
+        }
+        world
+    }
+
+    fn files(&self, kind: &str) -> BTreeSet<PathBuf> {
+        let all = self.sim.list_all().into_iter().map(|(path, _)| path);
+        all.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(kind)).collect()
+    }
+
+    /// The lines of the manifest that name segments and balances.
+    fn manifest(&self) -> Vec<String> {
+        let newest = self.files("manifest-").pop_last().unwrap();
+        let text = String::from_utf8(self.sim.read_file(&newest).unwrap()).unwrap();
+        let says = |line: &str| [" add ", " remove ", " balance "].iter().any(|w| line.contains(w));
+        text.lines().filter(|line| says(line)).map(str::to_owned).collect()
+    }
+
+    /// All that is read, now and at `snapshot`.
+    fn read(&self, snapshot: &Snapshot) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let now = self.c.iter().map(Result::unwrap);
+        let then = self.c.at(snapshot).iter().map(Result::unwrap);
+        now.chain(then).map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+    }
+
+    /// Plants `fault`, runs `job`, and looks at what it left; then again without the fault.
+    fn catches(&self, fault: Fault, snapshot: &Snapshot, job: impl Fn(&Db) -> Result<()>) {
+        let segments = self.files("seg-");
+        let (read, manifest) = (self.read(snapshot), self.manifest());
+        self.planted.set(Some(fault));
+        let error = job(&self.db).expect_err(&format!("{fault:?}"));
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{fault:?}: {error}");
+        assert_eq!(self.files("seg-"), segments, "{fault:?}");
+        assert_eq!(self.manifest(), manifest, "{fault:?}");
+        assert_eq!(self.read(snapshot), read, "{fault:?}");
+        let report = self.db.verify().unwrap();
+        assert!(report.is_whole(), "{fault:?}: {:?}", report.damages);
+
+        self.planted.set(None);
+        job(&self.db).unwrap();
+        assert_eq!(self.read(snapshot), read, "{fault:?}");
+        let report = self.db.verify().unwrap();
+        assert!(report.is_whole(), "{fault:?}: {:?}", report.damages);
+        assert_ne!(self.files("seg-"), segments, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_flush_that_loses_doubles_alters_or_disorders_an_entry_is_not_published() {
+    for fault in BETWEEN_WALK_AND_WRITER {
+        let world = World::two_runs();
+        for i in 0..10 {
+            world.c.insert(format!("n{i}"), "new").unwrap();
+        }
+        let snapshot = world.db.snapshot();
+        world.catches(fault, &snapshot, Db::flush);
+    }
+}
+
+#[test]
+fn a_compaction_that_loses_doubles_alters_or_disorders_an_entry_is_not_published() {
+    for fault in BETWEEN_WALK_AND_WRITER {
+        let world = World::two_runs();
+        let snapshot = world.db.snapshot();
+        world.catches(fault, &snapshot, Db::compact);
+    }
+}
+
+/// Whoever flushes knows nothing of what lies beneath: all that hides something must stay.
+#[test]
+fn a_tombstone_that_hides_what_lies_beneath_is_not_dropped() {
+    let world = World::new(Access::Mapped);
+    for i in 0..20 {
+        world.c.insert(format!("k{i:02}"), "old").unwrap();
+    }
+    world.c.remove("k05").unwrap();
+    let snapshot = world.db.snapshot();
+    world.catches(Fault::NothingBeneath, &snapshot, Db::flush);
+}
+
+#[test]
+fn what_a_snapshot_needs_is_not_dropped() {
+    for is_range in [false, true] {
+        for flush in [false, true] {
+            let world = World::new(Access::Mapped);
+            for i in 0..20 {
+                world.c.insert(format!("k{i:02}"), "old").unwrap();
+            }
+            let snapshot = world.db.snapshot();
+            if !flush {
+                world.db.flush().unwrap();
+            }
+            if is_range {
+                world.c.remove_range("k03".."k07").unwrap();
+            } else {
+                world.c.remove("k05").unwrap();
+            }
+            if !flush {
+                world.db.flush().unwrap();
+            }
+            let job = if flush { Db::flush } else { Db::compact };
+            world.catches(Fault::NoSnapshots, &snapshot, job);
+        }
+    }
+}
+
+#[test]
+fn a_range_delete_that_hides_what_lies_beneath_or_is_read_is_not_dropped() {
+    for flush in [true, false] {
+        let world = World::two_runs();
+        let snapshot = world.db.snapshot();
+        world.c.remove_range("k03".."k07").unwrap();
+        if !flush {
+            world.db.flush().unwrap();
+        }
+        world.catches(Fault::Spent, &snapshot, if flush { Db::flush } else { Db::compact });
+    }
+}
+
+/// Flips a bit in each block of the older input, readers having looked at all of them before: a
+/// checksum that was right once proves nothing of an input.
+fn flips(
+    db: &Db,
+    segments: &dyn Fn() -> BTreeMap<PathBuf, u64>,
+    flip: &dyn Fn(&Path, u64),
+) -> Result<()> {
+    let c = db.collection("c")?;
+    for round in 0..2 {
+        for i in 0..100 {
+            c.insert(format!("k{i:03}"), format!("{round}-{i}").repeat(100))?;
+        }
+        db.flush()?;
+    }
+    let snapshot = db.snapshot();
+    let read = || {
+        let view = c.at(&snapshot);
+        c.iter().chain(view.iter()).collect::<Result<Vec<_>>>()
+    };
+    let (before, files) = (read()?, segments());
+    let (oldest, bytes) = files.first_key_value().unwrap();
+    let name = oldest.file_name().unwrap().to_string_lossy();
+    let places: Vec<u64> = (100..bytes * 9 / 10).step_by(4 << 10).collect();
+    assert!(places.len() > 5, "{bytes} bytes");
+    for at in places {
+        flip(oldest, at);
+        let error = db.compact().expect_err(&format!("byte {at}"));
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+        assert!(error.message().contains(&*name), "{error}");
+        assert_eq!(segments(), files, "byte {at}");
+        let damages = db.verify()?.damages;
+        assert!(damages.len() == 1 && damages.iter().all(|d| d.file == name), "{damages:?}");
+        flip(oldest, at);
+    }
+    assert_eq!(read()?, before);
+    db.compact()?;
+    assert_eq!(read()?, before);
+    assert!(db.verify()?.is_whole());
+    Ok(())
+}
+
+#[test]
+fn a_flipped_bit_in_any_block_of_an_input_stops_the_compaction() {
+    let World { sim, db, .. } = World::new(Access::Positioned);
+    let is_segment = |(path, _): &(PathBuf, u64)| path.to_string_lossy().contains("/seg-");
+    let segments = || sim.list_all().into_iter().filter(is_segment).collect();
+    flips(&db, &segments, &|path, at| sim.flip(path, at, 3).unwrap()).unwrap();
+}
+
+/// The same through a map, which only the real disk changes under a reader.
+#[test]
+fn a_flipped_bit_under_a_map_stops_the_compaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::options().background_compaction(false).open(folder.path()).unwrap();
+    let segments = || {
+        let files = fs::read_dir(folder.path()).unwrap().map(std::result::Result::unwrap);
+        let files = files.map(|file| (file.path(), file.metadata().unwrap().len()));
+        files.filter(|(path, _)| path.to_string_lossy().contains("/seg-")).collect()
+    };
+    let flip = |path: &Path, at: u64| {
+        let mut file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.read_exact(&mut byte).unwrap();
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.write_all(&[byte[0] ^ 8]).unwrap();
+    };
+    flips(&db, &segments, &flip).unwrap();
+}
