@@ -7,9 +7,10 @@
 //! esker scan DB C [--prefix P|--from K --to K]        esker log FILE [--json]
 //!     [--reverse] [--limit N] [--keys] [--json]       esker segment FILE [--json]
 //! esker count DB C [--prefix P]                       esker manifest DB
+//!                                                     esker audit DB [--json]
 //! ```
 //!
-//! 1. Exit 0: done. 1: `get` found nothing, `verify` found damage. 2: an error, told in one line on
+//! 1. Exit 0: done. 1: `get` found nothing, `verify` or `audit` damage. 2: an error, told in one line on
 //!    standard error. A reader that closes the pipe is no error.
 //! 2. A verb is a file in `verbs/`: its arguments, and `run`. None knows another.
 //! 3. Verbs that only read open the database read-only, and write no byte of it.

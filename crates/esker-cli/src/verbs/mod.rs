@@ -1,5 +1,6 @@
 //! The verbs: one a file, none knows another.
 
+mod audit;
 mod collections;
 mod count;
 mod get;
@@ -30,6 +31,7 @@ pub(crate) enum Verb {
     Collections(collections::Collections),
     Stats(stats::Stats),
     Verify(verify::Verify),
+    Audit(audit::Audit),
     Log(log::Log),
     Segment(segment::Segment),
     Manifest(manifest::Manifest),
@@ -48,6 +50,7 @@ pub(crate) fn run(verb: Verb) -> Result<Outcome> {
         Verb::Collections(verb) => verb.run(),
         Verb::Stats(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
+        Verb::Audit(verb) => verb.run(),
         Verb::Log(verb) => verb.run(),
         Verb::Segment(verb) => verb.run(),
         Verb::Manifest(verb) => verb.run(),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests make the folders that they load")]
 
+mod audit;
 mod bench;
 mod damage;
 mod kill;

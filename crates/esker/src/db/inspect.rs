@@ -3,19 +3,22 @@
 //! Works on files of a live database, on damaged ones and, for logs, on those that the `sst` crate
 //! wrote: what is whole is shown, then the error that ends it.
 
+use super::report::{Checksum, Damage};
 use crate::base::coding::Decoder;
-use crate::base::error::{Error, Result};
-use crate::base::id::CollectionId;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{CollectionId, FileId};
 use crate::base::key::{Kind, split_full_key};
+use crate::base::setsum::Setsum;
 use crate::cache::BlockCache;
-use crate::env::names::FileKind;
+use crate::env::names::{FileKind, FileName};
 use crate::env::real::Real;
 use crate::env::{Access, Env, Map, read_whole};
 use crate::log::dump::{log_id, reader_for};
 use crate::log::marks::{Mark, Previous, Says, is_mark};
 use crate::log::reader::End;
-use crate::manifest::describe;
-use crate::segment::{Description, SegmentReader};
+use crate::manifest::{self, Balance, Edit, Reason, Step, describe};
+use crate::segment::{Description, SegmentMeta, SegmentReader};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -133,6 +136,208 @@ fn open_segment(path: &Path) -> Result<(Arc<SegmentReader>, Description)> {
     let (reader, _) = SegmentReader::open_alone(&env, path, Access::Mapped, &cache)?;
     let description = reader.describe();
     Ok((Arc::new(reader), description))
+}
+
+/// A segment and its place, as an edit names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Placed {
+    /// The file's name.
+    pub file: String,
+    /// Depth; 0 is youngest.
+    pub level: u32,
+    /// The run it belongs to.
+    pub run: u64,
+    /// The sum of its entries.
+    pub checksum: Checksum,
+}
+
+/// One link of the chain: an edit of the manifest, and what holds after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Link {
+    /// Counted from 1; the first one of a manifest says all that there was.
+    pub number: u64,
+    /// Where it begins in the file.
+    pub at: u64,
+    /// `whole`, `flush`, `compaction`, `ingest`, `repair`, or `numbers` if no segment changed.
+    pub reason: &'static str,
+    /// Segments that went in, and are not live any more.
+    pub removed: Vec<Placed>,
+    /// Segments that came out.
+    pub added: Vec<Placed>,
+    /// What went in, came out and was dropped, if segments changed.
+    pub balance: Option<[Checksum; 3]>,
+    /// The sum of the live segments after it.
+    pub present: Checksum,
+    /// The sum of every operation ever flushed: what is present and what was dropped.
+    pub total: Checksum,
+    /// What does not hold, if anything.
+    pub broken: Option<String>,
+}
+
+/// What [`audit`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditReport {
+    /// Edits of the manifest.
+    pub edits: u64,
+    /// Live segments whose bytes were summed.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The sum of what they hold, from their bytes.
+    pub present: Checksum,
+    /// The sum of every operation ever flushed.
+    pub total: Checksum,
+    /// What does not hold; empty if the proof does.
+    pub damages: Vec<Damage>,
+}
+
+/// Goes along the chain of balances of the newest manifest in the folder `dir`, edit by edit, then
+/// sums each live segment from its bytes and compares.
+///
+/// For a database that nobody writes meanwhile. Cost: reads every byte of every live segment.
+/// Errors: `NotFound` if there is no database; `Io`; what `each` returns. Damage is reported, not
+/// returned.
+pub fn audit(dir: &Path, each: &mut dyn FnMut(&Link) -> Result<()>) -> Result<AuditReport> {
+    let env: Arc<dyn Env> = Real::new();
+    let listed =
+        env.list(dir).map_err(|error| Error::io(format!("list {}", dir.display()), error))?;
+    let mut chain = Chain::default();
+    let mut told = Ok(());
+    let mut report = AuditReport::default();
+    let walked = manifest::audit(&env, dir, &listed, &mut |step| {
+        // The file with the highest number may be incomplete: the one that wins comes last.
+        if step.ordinal == 1 {
+            (chain, report) = Default::default();
+        }
+        let link = chain.link(step);
+        report.edits += 1;
+        if let Some(message) = &link.broken {
+            let file = format!("edit {}", link.number);
+            report.damages.push(Damage { file, message: message.clone() });
+        }
+        if told.is_ok() {
+            told = each(&link);
+        }
+    });
+    told?;
+    match walked {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let message = format!("{}: no database", dir.display());
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        Err(error) => {
+            let newest = listed.iter().filter_map(|l| FileName::parse(&l.name));
+            let newest = newest.filter(|name| name.kind == FileKind::Manifest).max();
+            note(&mut report, newest.map(|name| name.to_string()).unwrap_or_default(), error)?;
+        }
+    }
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    for meta in chain.live.values().map(|(_, meta)| meta) {
+        let opened = SegmentReader::open(&env, dir, meta, Access::Mapped, &cache);
+        match opened.and_then(|reader| reader.verify(&mut |_| {})) {
+            Ok(sum) => report.present += sum,
+            Err(error) => {
+                note(&mut report, FileKind::Segment.name(meta.id).to_string(), error)?;
+            }
+        }
+        report.segments += 1;
+        report.bytes += meta.bytes;
+    }
+    report.total = chain.present + chain.dropped;
+    if report.damages.is_empty() && report.present != chain.present {
+        let message = format!("sum to {}, want {}", report.present, chain.present);
+        report.damages.push(Damage { file: "the live segments".to_owned(), message });
+    }
+    Ok(report)
+}
+
+/// Notes damage. Errors: `Io`, which is none.
+fn note(report: &mut AuditReport, file: String, error: Error) -> Result<()> {
+    if error.kind() == ErrorKind::Io {
+        return Err(error);
+    }
+    report.damages.push(Damage { file, message: error.message().to_owned() });
+    Ok(())
+}
+
+/// The chain, added up here once more from what the edits say.
+#[derive(Default)]
+struct Chain {
+    live: BTreeMap<FileId, (Placed, SegmentMeta)>,
+    present: Setsum,
+    dropped: Setsum,
+}
+
+impl Chain {
+    fn link(&mut self, step: &Step<'_>) -> Link {
+        let Edit { add, remove, balance, .. } = step.edit;
+        let sum = |all: &[Placed]| all.iter().fold(Setsum::ZERO, |sum, one| sum + one.checksum);
+        let before = self.present + self.dropped;
+        let gone = remove.iter().filter_map(|id| self.live.remove(id));
+        let removed: Vec<Placed> = gone.map(|(placed, _)| placed).collect();
+        let added: Vec<Placed> = add.iter().map(placed).collect();
+        for (place, shown) in add.iter().zip(&added) {
+            self.live.insert(place.meta.id, (shown.clone(), place.meta.clone()));
+        }
+        let (sum_in, sum_out) = (sum(&removed), sum(&added));
+        self.present += sum_out;
+        self.present -= sum_in;
+        let mut odd = Vec::new();
+        let mut demand = |what: &str, found: Setsum, want: Setsum| {
+            if found != want {
+                odd.push(format!("{what}: want {want}, found {found}"));
+            }
+        };
+        match balance {
+            None if step.ordinal == 1 => self.dropped = step.state.dropped,
+            None => demand("segments changed without a balance", sum_out, sum_in),
+            Some(Balance { input, output, dropped, reason }) => {
+                self.dropped += *dropped;
+                demand("in = out + dropped", *output + *dropped, *input);
+                demand("out = what was added", sum_out, *output);
+                let from_outside = match reason {
+                    Reason::Compaction => {
+                        demand("in = what was removed", sum_in, *input);
+                        Setsum::ZERO
+                    }
+                    _ => *input,
+                };
+                demand("the total after", self.present + self.dropped, before + from_outside);
+            }
+        }
+        demand("present", self.present, step.state.present);
+        demand("total", self.present + self.dropped, step.state.total());
+        Link {
+            number: step.ordinal,
+            at: step.at,
+            reason: match balance {
+                Some(balance) => match balance.reason {
+                    Reason::Flush => "flush",
+                    Reason::Compaction => "compaction",
+                    Reason::Ingest => "ingest",
+                    Reason::Repair => "repair",
+                },
+                None if step.ordinal == 1 => "whole",
+                None => "numbers",
+            },
+            removed,
+            added,
+            balance: balance.map(|balance| [balance.input, balance.output, balance.dropped]),
+            present: self.present,
+            total: self.present + self.dropped,
+            broken: (!odd.is_empty()).then(|| odd.join("; ")),
+        }
+    }
+}
+
+fn placed(placed: &manifest::Placed) -> Placed {
+    let manifest::Placed { level, run, meta } = placed;
+    let file = FileKind::Segment.name(meta.id).to_string();
+    Placed { file, level: *level, run: *run, checksum: meta.setsum }
 }
 
 /// The lines of the newest manifest in the folder `dir`, with what they mean.
