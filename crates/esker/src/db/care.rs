@@ -8,6 +8,8 @@ use crate::env::names::{FileKind, FileName};
 use crate::env::{path_in, read_whole};
 use crate::log::reader::{LogReader, Promise};
 use crate::manifest::{Closed, State, Store};
+use crate::tree::view::View;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Core {
@@ -15,9 +17,8 @@ impl Core {
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
         self.check_open()?;
         let mut check = Check { core: self, report: VerifyReport::default(), total: 0, progress };
-        let state = check.manifest()?;
+        let (state, view) = check.manifest()?;
         let Some(state) = state else { return Ok(check.report) };
-        let view = self.views.load_full();
         check.total = view.version.segments().map(|segment| segment.meta().bytes).sum();
         check.report.checksum = state.present + state.dropped;
         let mut sum = Setsum::ZERO;
@@ -37,9 +38,9 @@ impl Core {
                 Err(error) => check.damaged(FileKind::Segment.name(meta.id), error)?,
             }
         }
-        let wanted = view.version.segments().fold(Setsum::ZERO, |sum, s| sum + s.meta().setsum);
-        if check.report.damages.is_empty() && sum != wanted {
-            let message = format!("the segments sum to {sum}, want {wanted}");
+        // What the chain of balances says must be there, against what the bytes say.
+        if check.report.damages.is_empty() && sum != state.present {
+            let message = format!("the segments sum to {sum}, want {}", state.present);
             let error = Error::new(ErrorKind::Corruption, message);
             check.damaged(FileKind::Manifest.name(state.next_file), error)?;
         }
@@ -115,33 +116,44 @@ impl Check<'_> {
         }
     }
 
-    /// Reads the manifest from its file: its checksums, and the balance of every edit.
-    fn manifest(&mut self) -> Result<Option<State>> {
+    /// Reads the manifest from its file: its checksums, and the balance of every edit. With the
+    /// view of the same moment, which must hold the segments that the manifest names, each as it is
+    /// described there.
+    fn manifest(&mut self) -> Result<(Option<State>, Arc<View>)> {
         let core = self.core;
-        // No edit may be appended meanwhile.
+        // No edit may be appended and no view published meanwhile.
         let ledger = core.writing.as_ref().map(|writing| writing.ledger.lock());
         let listed = core.env.list(&core.dir);
         let listed = listed.map_err(|error| Error::io("list the database folder", error))?;
         self.report.files += 1;
         let read = Store::read(&core.env, &core.dir, &listed);
+        let view = core.views.load_full();
         let known = ledger.as_ref().map(|ledger| ledger.state().clone());
         let id = listed.iter().filter_map(|l| FileName::parse(&l.name));
         let newest = id.filter(|name| name.kind == FileKind::Manifest).max();
         let name = newest.unwrap_or(FileKind::Manifest.name(Default::default()));
-        match read {
+        let state = match read {
             Ok(Some((state, _))) if known.as_ref().is_none_or(|known| says(known, &state)) => {
-                Ok(Some(state))
+                Some(state)
             }
             Ok(_) => {
                 let message = format!("{name} does not say what it said when it was written");
                 self.damaged(name, Error::new(ErrorKind::Corruption, message))?;
-                Ok(known)
+                known
             }
             Err(error) => {
                 self.damaged(name, error)?;
-                Ok(known)
+                known
             }
+        };
+        let is_read = |state: &State| {
+            state.segments().eq(view.version.segments().map(|segment| segment.meta()))
+        };
+        if !state.as_ref().is_none_or(is_read) {
+            let message = format!("{name} names other segments than those that are read");
+            self.damaged(name, Error::new(ErrorKind::Corruption, message))?;
         }
+        Ok((state, view))
     }
 
     /// Reads the logs: their frames, and what their marks promise. The one that is written is

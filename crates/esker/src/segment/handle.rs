@@ -292,9 +292,24 @@ impl Segment {
     }
 
     /// Reads and checks every byte, through a reader of its own, so that the file is looked at as
-    /// it is now. Errors: as of [`SegmentReader::open`] and [`SegmentReader::verify`].
+    /// it is now: what the manifest says of it, and the range deletes that readers were given, must
+    /// be what the file says. Errors: as of [`SegmentReader::open`] and [`SegmentReader::verify`].
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Setsum> {
-        self.open_anew()?.verify(progress)
+        let reader = self.open_anew()?;
+        let sum = reader.verify(progress)?;
+        let Some(known) = self.spans.get().filter(|_| self.meta.range_deletes > 0) else {
+            return Ok(sum);
+        };
+        let now = reader.range_tombstones()?;
+        let is_known = |(a, b): (&Span, &RangeTombstone)| {
+            (&*a.start, &*a.end, a.seq) == (&*b.start, &*b.end, b.seq)
+        };
+        if known.len() != now.len() || !known.iter().zip(&now).all(is_known) {
+            let name = FileKind::Segment.name(self.meta.id);
+            let message = format!("{name}: its range deletes are not those that were read before");
+            return Err(Error::new(ErrorKind::Corruption, message));
+        }
+        Ok(sum)
     }
 
     /// Says that the durable manifest no longer names it.
