@@ -9,6 +9,7 @@
 //! F-36 names the kinds: lost, doubled, altered, out of order; SST-17 and SST-18 the proof.
 
 #![expect(clippy::disallowed_methods, reason = "a test flips bits of a real file under a map")]
+#![expect(clippy::unwrap_used, reason = "the world of a test is built by functions")]
 
 use esker::base::id::SeqNo;
 use esker::base::key::{Entry, Kind};
