@@ -151,7 +151,7 @@ impl Play<'_> {
     }
 
     fn step(&mut self, step: &Step) -> Checked<bool> {
-        if let Step::Write { changes, .. } = step {
+        if let Step::Write { changes, .. } | Step::Ingest(changes) = step {
             for change in changes {
                 if !self.create(change.which)? {
                     return Ok(false);
@@ -167,6 +167,18 @@ impl Play<'_> {
                     self.story.acknowledge(*how);
                 } else {
                     self.story.given_out(session, changes.len());
+                }
+                return Ok(lives);
+            }
+            Step::Ingest(changes) => {
+                self.story.reference.commit(changes);
+                let lives = survived(&self.world, session.ingest(changes))?;
+                TALLY.add(if lives { "ingests" } else { "crashes in an ingest" }, 1);
+                if lives {
+                    self.story.acknowledged = self.story.reference.version();
+                    self.story.promised();
+                } else {
+                    self.story.given_out(session, 0);
                 }
                 return Ok(lives);
             }
@@ -505,6 +517,7 @@ fn a_crash_at_any_call_leaves_a_prefix_with_all_that_was_promised() {
         "creations cut short",
         "memtables sealed at open",
         "crashes in a recovery",
+        "crashes in an ingest",
         "worlds gone on with",
         "clean opens",
     ]);

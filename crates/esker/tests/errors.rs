@@ -205,9 +205,20 @@ impl Use {
         Ok(done)
     }
 
+    /// Does what a step that writes says.
+    fn write(&self, step: &Step) -> Result<(), Error> {
+        match (&self.session, step) {
+            (Some(session), Step::Write { changes, how, batch }) => {
+                session.write(changes, *how, *batch)
+            }
+            (Some(session), Step::Ingest(changes)) => session.ingest(changes),
+            _ => unreachable!("a step that writes, in a session"),
+        }
+    }
+
     fn step(&mut self, step: &Step) -> Checked {
         match step {
-            Step::Write { changes, how, batch } => {
+            Step::Write { changes, .. } | Step::Ingest(changes) => {
                 for change in changes {
                     if !self.create(change.which)? {
                         return Ok(());
@@ -216,14 +227,21 @@ impl Use {
                 let was_final = self.is_final();
                 if was_final && self.reference.version() > self.acknowledged {
                     // One batch is in doubt: nothing may come behind it.
-                    return match self.session()?.write(changes, *how, *batch) {
+                    return match self.write(step) {
                         Ok(()) => Err("acknowledged after a final failure".into()),
                         Err(error) => fair(&error),
                     };
                 }
                 self.reference.commit(changes);
-                let result = self.session()?.write(changes, *how, *batch);
-                let durable = how.map_or(self.setup.sync, |how| how == Durability::Sync);
+                let result = self.write(step);
+                let durable = match step {
+                    Step::Write { how: Some(how), .. } => *how == Durability::Sync,
+                    Step::Ingest(_) => true,
+                    _ => self.setup.sync,
+                };
+                if let (Step::Ingest(_), Err(_)) = (step, &result) {
+                    TALLY.add("ingests that failed", 1);
+                }
                 self.judge(was_final, result, durable)
             }
             Step::Create(which) => self.create(*which).map(drop),
@@ -464,7 +482,7 @@ fn one(seed: u64) -> Checked {
 fn any_call_may_fail_in_any_way_and_nothing_acknowledged_is_lost() {
     for_seeds("errors", PROGRAMS, one);
     TALLY.print("errors");
-    TALLY.must_have_seen(&["batches in doubt"]);
+    TALLY.must_have_seen(&["batches in doubt", "ingests that failed"]);
 }
 
 fn plain() -> Setup {

@@ -68,6 +68,14 @@ impl Run {
                 self.reference.commit(changes);
                 TALLY.add("operations", changes.len() as u64 - 1);
             }
+            Step::Ingest(changes) => {
+                for change in changes {
+                    self.create(change.which)?;
+                }
+                self.session.ingest(changes).map_err(text)?;
+                self.reference.commit(changes);
+                TALLY.add("ingests", 1);
+            }
             Step::Create(which) => self.create(*which)?,
             Step::Get(which, key) => self.get(*which, key)?,
             Step::Ends(which) => self.ends(*which)?,
@@ -415,7 +423,7 @@ fn a_database_behaves_as_a_map_that_remembers_every_version() {
     for_seeds("model", PROGRAMS, one);
     TALLY.print("model");
     if wanted_seed().is_none() {
-        TALLY.must_have_seen(&["kills", "read-only opens", "segments at the end"]);
+        TALLY.must_have_seen(&["kills", "ingests", "read-only opens", "segments at the end"]);
     }
 }
 

@@ -13,6 +13,7 @@
 //!
 //! Lock order: `Group`'s state, then `front`. Nothing waits while holding `front`.
 
+pub mod ahead;
 pub mod durability;
 pub mod generation;
 pub mod group;

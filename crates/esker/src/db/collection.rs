@@ -118,6 +118,36 @@ impl Collection {
         self.handle.core.writing()?.committer.commit(&op, durability)
     }
 
+    /// Puts in many pairs at once, whose keys ascend strictly, past log and memory: all become visible
+    /// together, and are durable on return with every write before them. Answers how many there were.
+    /// A write that returned before is older, one that begins afterwards newer.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// let squares = db.collection("squares")?;
+    /// let pairs = (0..1000_u64).map(|n| (n.to_be_bytes(), (n * n).to_be_bytes()));
+    /// assert_eq!(squares.ingest(pairs)?, 1000);
+    /// assert_eq!(squares.get(9_u64.to_be_bytes())?.unwrap(), 81_u64.to_be_bytes());
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    ///
+    /// Cost: one write of each pair, and no rewrite where nothing older lies in their range; a flush
+    /// of memory and some syncs besides, so it pays from some thousand pairs on. Pairs are not
+    /// gathered in memory. Ingests wait for each other: `pairs` must not ingest itself. Other writers
+    /// go on, and wait only for the flush of the last memtable at the end.
+    ///
+    /// Errors: `InvalidArgument` if a key is not above the one before or over a limit; `Busy` if
+    /// more than 2^27 operations were written meanwhile (split it and try again); why a flush failed;
+    /// `Io`. Then nothing changed, and it may be tried again; but `Io` of the manifest is final: then
+    /// it is absent or whole after reopening.
+    pub fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<u64> {
+        self.handle.core.ingest(self.id, pairs)
+    }
+
     /// The value of a key, pinned where it lies: no copy.
     ///
     /// It sees every write that has returned. Errors: `Corruption`, `Io`; never a false `None`.

@@ -73,6 +73,8 @@ pub struct Writing {
     pub(super) queue: Arc<Queue>,
     pub(super) background: Arc<Background>,
     pub(super) steps: Steps,
+    /// One ingest at a time: two would choose the same number. Held while a caller's pairs are read.
+    pub(super) ingesting: Mutex<()>,
 }
 
 impl Core {
@@ -207,11 +209,7 @@ impl Core {
         let mut rewrite = Rewrite {
             env: &self.env,
             dir: &self.dir,
-            options: WriterOptions {
-                compression: self.options.compression,
-                prefix_filter: self.options.prefix_filter,
-                ..WriterOptions::default()
-            },
+            options: self.writer_options(),
             segment_bytes: SEGMENT_BYTES,
             borders: Vec::new(),
             keep,
@@ -224,6 +222,15 @@ impl Core {
             .sync_dir(&self.dir)
             .map_err(|error| Error::io("sync the database folder", error))?;
         Ok(rewritten)
+    }
+
+    /// How segments are written.
+    pub(super) fn writer_options(&self) -> WriterOptions {
+        WriterOptions {
+            compression: self.options.compression,
+            prefix_filter: self.options.prefix_filter,
+            ..WriterOptions::default()
+        }
     }
 
     fn edit(&self, writing: &Writing, rewritten: &Rewritten, reason: Reason) -> Edit {

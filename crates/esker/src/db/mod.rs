@@ -11,6 +11,7 @@ mod catalog;
 pub(crate) mod collection;
 mod core;
 mod handle;
+mod ingest;
 pub mod inspect;
 mod ledger;
 mod open;

@@ -338,8 +338,9 @@ impl Opening<'_> {
             slab_bytes: options.slab(),
         });
         let removed = self.remove_orphans(&ledger);
-        let steps = Default::default();
-        Ok((views, Writing { committer, ledger, queue, background, steps }, removed))
+        let (steps, ingesting) = Default::default();
+        let writing = Writing { committer, ledger, queue, background, steps, ingesting };
+        Ok((views, writing, removed))
     }
 
     /// How many numbers may have been given out beyond the last one that was found.

@@ -96,7 +96,26 @@ impl Drop for Picked<'_> {
     }
 }
 
+/// Files that no step takes as long as this is held.
+pub struct Held<'a> {
+    steps: &'a Steps,
+    files: Vec<FileId>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut running = self.steps.running.lock();
+        self.files.iter().for_each(|id| _ = running.busy.remove(id));
+    }
+}
+
 impl Steps {
+    /// Keeps `files` from being chosen, before a version has them.
+    pub fn hold(&self, files: &[FileId]) -> Held<'_> {
+        self.running.lock().busy.extend(files);
+        Held { steps: self, files: files.to_vec() }
+    }
+
     /// Whether a step is being carried out.
     pub fn is_running(&self) -> bool {
         self.running.lock().count > 0

@@ -6,6 +6,7 @@
 //! | `ranges` | the range matrix, bounds, prefixes, both ends |
 //! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
+//! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
 //! | `threads` | batches stay whole under threads; syncs are shared |
 //! | `folders` | open, close, reopen, read-only, busy, what is refused and left untouched |
 //! | `care` | verify, checksum, stats |
@@ -17,6 +18,7 @@
 
 mod care;
 mod folders;
+mod ingest;
 mod ranges;
 mod removals;
 mod snapshots;

@@ -8,6 +8,7 @@ use super::Dice;
 use super::reference::{COLLECTIONS, Change, KeyBytes, Many, Val, Which};
 use esker::env::sim::{Sim, Weather};
 use esker::{Access, Compression, Durability, Options};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -106,6 +107,8 @@ pub enum Step {
         how: Option<Durability>,
         batch: bool,
     },
+    /// Pairs of one collection, their keys ascending, as one ingest.
+    Ingest(Vec<Change>),
     Create(Which),
     /// A point read and a look whether it is there.
     Get(Which, KeyBytes),
@@ -141,7 +144,7 @@ pub enum Step {
 impl Step {
     /// Whether it may change the state.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Write { .. } | Self::Create(_))
+        matches!(self, Self::Write { .. } | Self::Ingest(_) | Self::Create(_))
     }
 }
 
@@ -241,7 +244,17 @@ impl Author {
         }
     }
 
+    fn ingest(&mut self) -> Step {
+        let (which, count) = (self.which(), 1 + self.dice.index(2 * self.keys.len()));
+        let keys: BTreeSet<KeyBytes> = (0..count).map(|_| self.key()).collect();
+        let change = |key| Change { which, key, val: Some(self.val()), many: None };
+        Step::Ingest(keys.into_iter().map(change).collect())
+    }
+
     fn write(&mut self) -> Step {
+        if self.dice.one_in(16) {
+            return self.ingest();
+        }
         let batch = self.diet.batch > 0 && self.dice.one_in(3);
         let count = if batch { 1 + self.dice.below(self.diet.batch) } else { 1 };
         let changes = (0..count).map(|_| self.change()).collect();

@@ -62,6 +62,17 @@ impl Session {
         }
     }
 
+    /// Ingests changes, all of them values; their collection must be there.
+    pub fn ingest(&self, changes: &[Change]) -> Result<()> {
+        let Some(first) = changes.first() else { return Ok(()) };
+        let pairs = changes.iter().map(|change| {
+            (&*change.key.0, change.val.map(Val::bytes).expect("an ingest has no removals"))
+        });
+        let count = self.collection(first.which)?.ingest(pairs)?;
+        assert_eq!(count, changes.len() as u64);
+        Ok(())
+    }
+
     /// The fingerprint of all that is there, walked forward.
     pub fn fingerprint(&self) -> Result<u64> {
         let mut sum = 0_u64;
