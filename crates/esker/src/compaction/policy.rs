@@ -345,8 +345,9 @@ impl<'a> Tree<'a> {
         for seed in self.level(level).flat_map(|run| &run.files).filter(|file| !file.busy) {
             let Some(mut range) = self.gather(level, level, seed) else { continue };
             if range.runs >= REST_RUNS {
-                // Young runs go to the next tier, so that level 0 holds what was flushed.
-                let to = if level == 0 && below < LAST { below } else { level };
+                // Out of level 0: there, what stays between them in age would lie between in keys of
+                // the one run they become.
+                let to = if level == 0 { below.min(LAST - 1) } else { level };
                 range.last_bytes = 0;
                 return self.step(range, to);
             }

@@ -167,6 +167,7 @@ fn at_rest_little_is_left_above_the_last_level_and_few_runs() {
             // Too little to go down: three such runs become one.
             ("5.4 a-z:3\n5.3 a-z:3\n6.1 a-z:1000", ""),
             ("5.4 a-z:3\n5.3 a-z:3\n5.2 a-z:3\n6.1 a-z:1000", "merge 1 2 3 → 5.4"),
+            ("0.4 a-z:3\n0.3 a-z:3\n0.2 a-z:3\n6.1 a-z:1000", "merge 1 2 3 → 5.new"),
             ("6.1 a-m:100w n-z:100", "merge 1 → 6.1"),
             // A range delete goes down to where it frees something.
             ("0.2 b-b:1>d\n6.1 a-c:400 d-z:400", "merge 1 2 3 → 6.1"),
