@@ -45,6 +45,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 /// A flushed segment is cut at this size: only a batch above the slab makes one so large.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// How much of what a flush gives back to writers it gives when all is written and not yet synced.
+const ENDING_PERCENT: u128 = 40;
+
 /// See the module.
 pub struct Core {
     pub(super) env: Arc<dyn Env>,
@@ -166,8 +169,11 @@ impl Core {
         let bytes_before = Cell::new(0);
         let compacted = Cell::new(pace.compacted());
         move |progress| {
-            let left = owed
-                - (owed as u128 * progress.entries.min(records) as u128 / records as u128) as u64;
+            // Some is kept for the end: nothing gets on while the file is synced.
+            let most = u128::from(records) * 100 / (100 - ENDING_PERCENT);
+            let done = u128::from(progress.entries.min(records));
+            let left = owed - (u128::from(owed) * done / most) as u64;
+            let left = if progress.is_written { 0 } else { left };
             pace.give(sealed.repaid_down_to(left));
             let bytes = progress.bytes - bytes_before.replace(progress.bytes);
             let ended = || {

@@ -92,6 +92,8 @@ pub struct Progress {
     pub entries: u64,
     /// Bytes that it has written, about.
     pub bytes: u64,
+    /// Whether that is all: what is left is to sync it.
+    pub is_written: bool,
 }
 
 /// How often a job tells how far it is, in entries.
@@ -125,9 +127,8 @@ impl Rewrite<'_> {
             count += 1;
             if count.is_multiple_of(TICK_EVERY) {
                 let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
-                if (self.tick)(Progress { entries: count, bytes: finished + open }) {
-                    return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
-                }
+                let bytes = finished + open;
+                self.tell(Progress { entries: count, bytes, is_written: false })?;
             }
             let mut full = writer.as_ref().is_some_and(|w| w.byte_count() >= self.segment_bytes);
             while let Some((border, rest)) = borders.split_first()
@@ -152,6 +153,8 @@ impl Rewrite<'_> {
             last_key.clear();
             last_key.extend_from_slice(entry.key);
         }
+        let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
+        self.tell(Progress { entries: count, bytes: finished + open, is_written: true })?;
         segments.extend(writer.map(SegmentWriter::finish).transpose()?);
         let tally = retain.tally();
         let output = segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
@@ -167,6 +170,13 @@ impl Rewrite<'_> {
         let judged = judge.finish()?;
         check_judged(&tally, judged.entries, judged.dropped)?;
         Ok(rewritten)
+    }
+
+    fn tell(&self, progress: Progress) -> Result<()> {
+        if !(self.tick)(progress) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Interrupted, "the database is closing"))
     }
 
     fn begin(&self, written: &mut Vec<FileId>) -> Result<SegmentWriter> {
