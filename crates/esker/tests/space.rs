@@ -13,12 +13,13 @@
 mod support;
 
 use esker::env::Env;
-use esker::env::names::FileKind;
+use esker::env::names::{FileKind, FileName};
 use esker::env::path_in;
 use esker::env::sim::{Calls, Sim};
 use esker::manifest::Store;
 use esker::segment::SegmentMeta;
 use esker::{Access, Collection, Compaction, Db, Options, Range, Stats};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Dice;
@@ -248,6 +249,31 @@ fn what_a_reader_kept_leaves_when_the_reader_does() {
             assert_finds(place.c.iter(), left());
         }
     }
+}
+
+/// An iterator keeps the files that it reads. When it went while nothing was to be compacted, they
+/// once stayed until somebody wrote again.
+#[test]
+fn files_that_only_an_iterator_used_leave_with_it() {
+    let place = Place::new(|options| options);
+    place.fill(shuffled(&mut Dice::new(2)).into_iter(), 1);
+    place.rest();
+    place.fill(0..KEYS / 100, 2);
+    place.db.flush().unwrap();
+    let walk = place.c.iter();
+    place.db.compact().unwrap();
+    place.wait();
+    let on_disk = || {
+        let name = |path: &Path| FileName::parse(path.file_name()?.to_str()?);
+        let is_segment = |path: &Path| name(path).is_some_and(|n| n.kind == FileKind::Segment);
+        let files = place.world.list_all().into_iter();
+        files.filter(|(path, _)| is_segment(path)).map(|(_, bytes)| bytes).sum::<u64>()
+    };
+    let live = place.stats().segment_bytes;
+    assert!(on_disk() > live, "the iterator keeps what it reads");
+    drop(walk);
+    place.wait();
+    assert_eq!(on_disk(), live);
 }
 
 /// MACE-W10: at rest nothing is read or written, and no worker waits for a time to come; nor does

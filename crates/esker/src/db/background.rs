@@ -3,8 +3,9 @@
 //! ```text
 //!   flush    woken when a generation is sealed
 //!   compact  woken when a run was added, when a step ended, and when writes come to rest
-//!   care     woken when the generation is half full, or at the first write after a rest:
-//!            prepares the next generation, syncs the log each interval, removes files
+//!   care     woken when the generation is half full, at the first write after a rest, and when
+//!            the last user of a file is gone: prepares the next generation, syncs the log each
+//!            interval, removes files
 //! ```
 //!
 //! 1. A worker holds the database only during one unit of work; none keeps it alive.
@@ -68,6 +69,13 @@ impl Background {
     pub fn wake(&self) {
         if let Some(workers) = &*self.workers.lock() {
             workers.flush.wake();
+            workers.care.wake();
+        }
+    }
+
+    /// Wakes the care worker.
+    pub fn wake_care(&self) {
+        if let Some(workers) = &*self.workers.lock() {
             workers.care.wake();
         }
     }

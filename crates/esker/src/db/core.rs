@@ -277,7 +277,7 @@ impl Core {
 
     /// Removes doomed segments that nobody reads any more, and what could not be removed before.
     pub fn empty_trash(&self) {
-        let doomed = std::mem::take(&mut *self.shelf.trash.lock());
+        let doomed = self.shelf.trash.take();
         let late = self.writing.as_ref().map(|w| w.background.take_late()).unwrap_or_default();
         for name in doomed.into_iter().map(|id| FileKind::Segment.name(id)).chain(late) {
             self.remove(name);

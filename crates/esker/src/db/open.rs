@@ -40,7 +40,7 @@ use crate::log::writer::LogFile;
 use crate::manifest::{Closed, Edit, ReadReport, State, Store};
 use crate::memtable::Memtable;
 use crate::merge::visible::{Scope, Tombstones, Visible};
-use crate::segment::handle::{Readers, Shelf};
+use crate::segment::handle::{Readers, Shelf, Trash};
 use crate::tree::version::Version;
 use crate::tree::view::{View, Views};
 use crate::txn::snapshot::Registry;
@@ -233,7 +233,7 @@ impl Opening<'_> {
             access: self.options.access,
             cache: Arc::new(BlockCache::new(self.options.cache_bytes())),
             readers: Readers::at_most(self.options.max_open_files),
-            trash: Mutex::new(Vec::new()),
+            trash: Trash::default(),
         });
         let version = Arc::new(Version::of(&self.state, &Version::default(), &[], &shelf)?);
         let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
@@ -271,6 +271,8 @@ impl Opening<'_> {
             while !clean && core.flush_one(writing)? {}
             let background = writing.background.clone();
             core.snapshots.on_release(move || background.wake_compaction());
+            let background = writing.background.clone();
+            core.shelf.trash.on_filled(move || background.wake_care());
             writing.background.start(&core)?;
         }
         Ok(core)

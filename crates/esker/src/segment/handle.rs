@@ -11,8 +11,8 @@
 //! 3. A reader is put into its segment, and taken out, under the lock of the table alone: each one
 //!    there has a place.
 //! 4. A segment is doomed when a durable manifest no longer names it. When the last user of a
-//!    doomed segment drops it, its number goes to the trash, from where `db` removes the file
-//!    (law 7). Nothing here removes anything.
+//!    doomed segment drops it, its number goes to the trash, and `db` is told, which removes the
+//!    file (law 7). Nothing here removes anything.
 //! 5. Range deletes are read once, before any reader relies on the segment: an error there is an
 //!    error of the open or of the job that made it, and never a delete that is not seen (F-28).
 
@@ -27,6 +27,7 @@ use crate::env::tally::Tally;
 use crate::env::{Access, Env};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -45,7 +46,42 @@ pub struct Shelf {
     /// The readers that are open.
     pub readers: Readers,
     /// Numbers of doomed segments that nobody uses any more.
-    pub trash: Mutex<Vec<FileId>>,
+    pub trash: Trash,
+}
+
+/// What can be removed, and whom to tell that there is something.
+#[derive(Default)]
+pub struct Trash {
+    ids: Mutex<Vec<FileId>>,
+    filled: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for Trash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trash").field("ids", &self.ids).finish_non_exhaustive()
+    }
+}
+
+impl Trash {
+    /// Calls `filled` when there is something again. Set once.
+    pub fn on_filled(&self, filled: impl Fn() + Send + Sync + 'static) {
+        let _ = self.filled.set(Box::new(filled));
+    }
+
+    /// Takes out all there is.
+    pub fn take(&self) -> Vec<FileId> {
+        std::mem::take(&mut self.ids.lock())
+    }
+
+    fn put(&self, id: FileId) {
+        let mut ids = self.ids.lock();
+        let was_empty = ids.is_empty();
+        ids.push(id);
+        drop(ids);
+        if was_empty && let Some(filled) = self.filled.get() {
+            filled();
+        }
+    }
 }
 
 /// The readers that stay open, so that cold ones can be closed.
@@ -326,7 +362,7 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         if *self.doomed.get_mut() {
-            self.shelf.trash.lock().push(self.meta.id);
+            self.shelf.trash.put(self.meta.id);
         }
     }
 }
