@@ -90,7 +90,7 @@ pub struct Rewritten {
 pub struct Progress {
     /// Entries that it has written.
     pub entries: u64,
-    /// Bytes that it has written, about.
+    /// Bytes that it has written, about; never fewer than it told before.
     pub bytes: u64,
     /// Whether that is all: what is left is to sync it.
     pub is_written: bool,
@@ -118,6 +118,7 @@ impl Rewrite<'_> {
         let mut last_key = Vec::new();
         let mut count = 0u64;
         let mut finished = 0u64;
+        let mut bytes = 0u64;
         let mut borders = self.borders.as_slice();
         while let Some(Judged { entry, verdict }) = retain.judge_next()? {
             judge.see(&entry, verdict)?;
@@ -127,7 +128,8 @@ impl Rewrite<'_> {
             count += 1;
             if count.is_multiple_of(TICK_EVERY) {
                 let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
-                let bytes = finished + open;
+                // A file that is finished may be smaller than it was thought to become.
+                bytes = bytes.max(finished + open);
                 self.tell(Progress { entries: count, bytes, is_written: false })?;
             }
             let mut full = writer.as_ref().is_some_and(|w| w.byte_count() >= self.segment_bytes);
@@ -154,7 +156,8 @@ impl Rewrite<'_> {
             last_key.extend_from_slice(entry.key);
         }
         let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
-        self.tell(Progress { entries: count, bytes: finished + open, is_written: true })?;
+        bytes = bytes.max(finished + open);
+        self.tell(Progress { entries: count, bytes, is_written: true })?;
         segments.extend(writer.map(SegmentWriter::finish).transpose()?);
         let tally = retain.tally();
         let output = segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
