@@ -15,6 +15,7 @@
 pub mod program;
 pub mod reference;
 pub mod session;
+pub mod traffic;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
