@@ -13,8 +13,8 @@
 //!    higher number, ends that. If nothing ends it, what lies beneath is seen.
 //! 2. A drop is refused if some reader (a snapshot or the present) sees another thing without it.
 //!    So a wrong verdict ends the job before anything is published.
-//! 3. A range delete may go if those that stay hide all of it from every reader who sees it, or if
-//!    it was said to be spent and nothing older lies beneath. What it covers in the input is judged
+//! 3. A range delete may go if it was said to be spent and nothing older lies beneath, or if those
+//!    that stay, and those that are spent, hide all of it from every reader who sees it. What it covers in the input is judged
 //!    without it.
 //! 4. Nothing is shared with the code that discards but the words of `base` and the [`Keep`].
 
@@ -241,9 +241,9 @@ impl<'a> Judge<'a> {
     /// ones see these, too.
     fn is_hidden(&self, span: &Span) -> bool {
         let reader = self.reader_from(span.seq).unwrap_or(SeqNo::MAX);
-        let hides = |other: &&Span| {
-            other.seq > span.seq && other.seq <= reader && !self.gone_numbers.contains(&other.seq)
-        };
+        // One that goes because it is spent hides as well: where it lies nothing older is left.
+        let counts = |other: &Span| !self.gone_numbers.contains(&other.seq) || self.is_spent(other);
+        let hides = |other: &&Span| other.seq > span.seq && other.seq <= reader && counts(other);
         let mut hiding: Vec<&Span> = self.keep.spans.iter().filter(hides).collect();
         hiding.sort_unstable_by(|a, b| a.start.cmp(&b.start));
         let mut reach = &span.start;

@@ -187,3 +187,22 @@ proptest! {
         prop_assert!(shows || !refused || has_ranges || !is_bottom, "{verdicts:?}");
     }
 }
+
+/// The soak found it: a range delete that is hidden by two others, of which one goes because it is
+/// spent, was taken for one that is needed, and its compaction refused at every try.
+#[test]
+fn a_range_delete_may_go_under_one_that_stays_and_one_that_is_spent() {
+    let delete = Kind::RangeDelete as u8;
+    let mut entries = history(&[(1, delete, 9), (1, delete, 5), (5, delete, 9)]);
+    let [lowest, spent, stays] = [0, 1, 2].map(|at| entries[at].seq);
+    let mut keep = keep_for(&entries, &[], Beneath::nothing());
+    keep.spent = BTreeSet::from([spent]);
+    entries.sort_by(|a, b| a.entry().order(&b.entry()));
+    let verdict = |seq| if seq == stays { Verdict::Keep } else { Verdict::Drop };
+    let said: Vec<_> = entries.iter().map(|e| (e.clone(), verdict(e.seq))).collect();
+    judge(&said, &keep).unwrap();
+    // Unless it only was said to be: then the lowest is needed where that one lay.
+    keep.spent = BTreeSet::new();
+    assert!(judge(&said, &keep).is_err());
+    assert!(lowest < spent);
+}
