@@ -63,6 +63,8 @@ impl Load {
         }
         let tally = loader.finish()?;
         bar.finish_and_clear();
+        // The next open, of whatever verb, has nothing to replay then.
+        db.flush()?;
         db.close()?;
         tally.write(found.skipped, started.elapsed())?;
         Ok(Outcome::Done)
