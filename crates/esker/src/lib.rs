@@ -28,7 +28,9 @@ pub mod env;
 pub mod cache;
 #[doc(hidden)]
 pub mod log;
-// Floor 3: newest writes; sorted files.
+// Floor 3: newest writes; sorted files; large values.
+#[doc(hidden)]
+pub mod blob;
 #[doc(hidden)]
 pub mod memtable;
 #[doc(hidden)]

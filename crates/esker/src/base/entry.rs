@@ -81,7 +81,8 @@ impl<'a> Parts<'a> {
     #[inline]
     fn put_front(&self, out: &mut Vec<u8>) {
         let (tag, shared, key, number) = match self.kind {
-            Kind::Put => (PUT, 0x08, 0x12, 0x18),
+            // Whoever logs a large value logs all of it: a ref is made of what was logged.
+            Kind::Put | Kind::Blob => (PUT, 0x08, 0x12, 0x18),
             Kind::Delete => (DELETE, 0x28, 0x32, 0x38),
             Kind::Merge => (MERGE, 0x08, 0x12, 0x18),
             Kind::RangeDelete => (RANGE_DELETE, 0x08, 0x12, 0x18),

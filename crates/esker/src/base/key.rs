@@ -31,9 +31,18 @@ pub enum Kind {
     Merge = 3,
     /// Keys from this one up to the value (excluded; a full key) are absent from here on.
     RangeDelete = 4,
+    /// A put whose value lies out of line: the value here is a [`BlobRef`](super::blob::BlobRef).
+    /// Logs never say so: they carry the value itself.
+    Blob = 5,
 }
 
 impl Kind {
+    /// Whether the entry is the key's new value, in line or out of line.
+    #[inline]
+    pub const fn is_put(self) -> bool {
+        matches!(self, Self::Put | Self::Blob)
+    }
+
     /// The kind that `byte` stands for, if any.
     pub const fn from_u8(byte: u8) -> Option<Self> {
         match byte {
@@ -41,6 +50,7 @@ impl Kind {
             2 => Some(Self::Delete),
             3 => Some(Self::Merge),
             4 => Some(Self::RangeDelete),
+            5 => Some(Self::Blob),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 //! Everything above speaks in these nouns. Nothing here does I/O, takes a lock or starts a thread.
 
 pub mod batch;
+pub mod blob;
 pub mod coding;
 pub mod cursor;
 pub mod entry;

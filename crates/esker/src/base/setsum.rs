@@ -3,16 +3,21 @@
 //! ```text
 //! item   = xxh3-128( key length: u32 LE ‖ key ‖ tag: u64 LE ‖ value )        tag: number and kind
 //! setsum = sum of all items modulo 2^128
+//!
+//! of a put of 256 bytes or more:  value = length: u32 LE ‖ xxh3-64 of the value,  kind = Blob
 //! ```
 //!
 //! 1. Order-free: a log, a memtable, a segment and their rewrite have the same sum if they hold the
 //!    same entries, so `in = out + dropped` can be checked without keeping either (SST-17).
 //! 2. Additive and subtractable. Items are length-framed (SST-16, vector 4, cannot happen here).
-//! 3. It guards against accidents, not against an adversary who chooses entries.
+//! 3. A large value counts the same whether it lies in line or not, and is not read for it: what
+//!    takes its place has its length and its digest ([`BlobRef`]).
+//! 4. It guards against accidents, not against an adversary who chooses entries.
 //!
 //! The idea is the `setsum` crate's; the hash is faster (13 ns for 216 bytes against SHA3).
 
-use super::key::{Entry, pack_tag};
+use super::blob::{BLOB_BYTES_MIN, BlobRef, digest};
+use super::key::{Entry, Kind, pack_tag};
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use xxhash_rust::xxh3::xxh3_128;
@@ -28,7 +33,30 @@ impl Setsum {
     pub const ZERO: Self = Self(0);
 
     /// The set of this one entry.
+    #[inline]
     pub fn of(entry: &Entry<'_>) -> Self {
+        let Entry { key, seq, kind, value } = *entry;
+        let large = match kind {
+            Kind::Put if value.len() >= BLOB_BYTES_MIN => (length(value), digest(value)),
+            Kind::Blob => match BlobRef::decode(value) {
+                Some(BlobRef { len, digest, .. }) => (len, digest),
+                None => return Self::of_parts(entry),
+            },
+            _ => return Self::of_parts(entry),
+        };
+        let mut brief = [0; 12];
+        let (len, sum) = brief.split_at_mut(4);
+        len.copy_from_slice(&large.0.to_le_bytes());
+        sum.copy_from_slice(&large.1.to_le_bytes());
+        Self::of_parts(&Entry { key, seq, kind: Kind::Blob, value: &brief })
+    }
+
+    /// The set of one value that lies out of line, wherever it lies.
+    pub fn of_blob(blob: &BlobRef) -> Self {
+        Self(xxh3_128(&blob.encode()))
+    }
+
+    fn of_parts(entry: &Entry<'_>) -> Self {
         let frame = u32::try_from(entry.key.len()).unwrap_or(u32::MAX).to_le_bytes();
         let tag = pack_tag(entry.seq, entry.kind).to_le_bytes();
         let parts = [&frame[..], entry.key, &tag, entry.value];
@@ -56,6 +84,11 @@ impl Setsum {
         }
         u128::from_str_radix(text, 16).ok().map(Self)
     }
+}
+
+/// The length of a value: at most 1 GiB.
+fn length(value: &[u8]) -> u32 {
+    u32::try_from(value.len()).unwrap_or(u32::MAX)
 }
 
 impl Add for Setsum {
@@ -92,8 +125,8 @@ impl fmt::Display for Setsum {
 
 #[cfg(test)]
 mod tests {
+    use super::super::blob::Address;
     use super::super::id::SeqNo;
-    use super::super::key::Kind;
     use super::*;
 
     fn entry<'a>(key: &'a [u8], value: &'a [u8]) -> Entry<'a> {
@@ -116,12 +149,35 @@ mod tests {
 
     #[test]
     fn long_and_short_entries_hash_the_same_bytes() {
-        let (key, value) = ([1; 20], [2; STACK_BYTES]);
+        let (key, value) = ([1; STACK_BYTES], [2; 20]);
         let long = Setsum::of(&entry(&key, &value));
-        let mut all = 20u32.to_le_bytes().to_vec();
+        let mut all = 512u32.to_le_bytes().to_vec();
         all.extend(key);
         all.extend(pack_tag(SeqNo(1), Kind::Put).to_le_bytes());
         all.extend(value);
         assert_eq!(long, Setsum(xxh3_128(&all)));
+    }
+
+    /// Moving a value out of line is no change of what the database holds.
+    #[test]
+    fn a_large_value_counts_the_same_in_line_and_out_of_line() {
+        for len in [BLOB_BYTES_MIN, 5000] {
+            let value = vec![7; len];
+            let blob = BlobRef::raw(Address(1 << 40), &value);
+            let bytes = blob.encode();
+            let outside = Entry { kind: Kind::Blob, value: &bytes, ..entry(b"a", b"") };
+            assert_eq!(Setsum::of(&entry(b"a", &value)), Setsum::of(&outside));
+            let moved = BlobRef { address: Address(7), ..blob }.encode();
+            assert_eq!(Setsum::of(&outside), Setsum::of(&Entry { value: &moved, ..outside }));
+        }
+    }
+
+    /// A short value that has the bytes that stand for a long one is another value.
+    #[test]
+    fn what_stands_for_a_large_value_is_no_value() {
+        let value = vec![7; 1000];
+        let mut brief = 1000u32.to_le_bytes().to_vec();
+        brief.extend(digest(&value).to_le_bytes());
+        assert_ne!(Setsum::of(&entry(b"a", &value)), Setsum::of(&entry(b"a", &brief)));
     }
 }

@@ -109,6 +109,7 @@ pub fn segment(path: &Path) -> Result<Vec<(&'static str, String)>> {
         ("puts", all.puts.to_string()),
         ("deletes", meta.deletes.to_string()),
         ("merges", all.merges.to_string()),
+        ("blobs", all.blobs.to_string()),
         ("range_deletes", meta.range_deletes.to_string()),
         ("smallest", key(&meta.smallest)),
         ("largest", key(&meta.largest)),
@@ -381,5 +382,6 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Delete => "delete",
         Kind::Merge => "merge",
         Kind::RangeDelete => "range-delete",
+        Kind::Blob => "blob",
     }
 }

@@ -134,7 +134,7 @@ impl<'a> Judge<'a> {
     /// that need not be remembered: it goes, and nobody sees it either way.
     fn is_behind(&self, seq: SeqNo) -> bool {
         let Some(last) = self.versions.last() else { return false };
-        matches!(last.kind, Kind::Put | Kind::Delete)
+        (last.kind.is_put() || last.kind == Kind::Delete)
             && last.seq > seq
             && self.reader_from(seq).is_none_or(|reader| reader >= last.seq)
     }
@@ -203,7 +203,7 @@ impl<'a> Judge<'a> {
             }
             match version.kind {
                 Kind::Delete => return Answer { shown, floor: Some(version.seq) },
-                Kind::Put => {
+                Kind::Put | Kind::Blob => {
                     shown.push(version.seq);
                     return Answer { shown, floor: None };
                 }

@@ -366,7 +366,7 @@ impl<'a, C: Cursor> Retain<'a, C> {
             self.key.clear();
             self.key.extend_from_slice(entry.key);
         }
-        if !shadowed && matches!(entry.kind, Kind::Put | Kind::Delete) {
+        if !shadowed && (entry.kind.is_put() || entry.kind == Kind::Delete) {
             self.closed = Some(stripe);
         }
         // In the oldest stripe nothing older can be kept: no need to wait.

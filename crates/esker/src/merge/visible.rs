@@ -64,11 +64,11 @@ pub struct Scope {
 pub struct Item {
     /// The user key: the full key without its collection id.
     pub key: Key,
-    /// Its value, pinned; empty for a tombstone.
+    /// Its value, pinned; empty for a tombstone; a ref for one that lies out of line.
     pub value: Value,
     /// The number of the operation that wrote it.
     pub seq: SeqNo,
-    /// [`Kind::Put`], or [`Kind::Delete`] where tombstones are shown.
+    /// [`Kind::Put`] or [`Kind::Blob`], or [`Kind::Delete`] where tombstones are shown.
     pub kind: Kind,
 }
 
@@ -356,7 +356,7 @@ impl<C: Cursor> Visible<C> {
                 }
                 front.passed.clear();
                 front.passed.extend_from_slice(entry.key);
-                let is_shown = kind == Kind::Put || scope.tombstones == Tombstones::Shown;
+                let is_shown = kind.is_put() || scope.tombstones == Tombstones::Shown;
                 if is_shown && !covered {
                     return Ok(true);
                 }
@@ -409,7 +409,7 @@ impl<C: Cursor> Visible<C> {
                 }
                 Kind::Delete if scope.tombstones == Tombstones::Hidden => {}
                 Kind::RangeDelete => {}
-                Kind::Put | Kind::Delete => {
+                Kind::Put | Kind::Blob | Kind::Delete => {
                     *unseen -= 1;
                     return Ok(Some(found));
                 }

@@ -38,6 +38,8 @@ pub struct SegmentMeta {
     pub deletes: u64,
     /// How many of them are deletes of a range. Their ends may lie above `largest`.
     pub range_deletes: u64,
+    /// Bytes, as stored, of the values that lie out of line.
+    pub blob_bytes: u64,
     /// The full key of the first entry.
     pub smallest: Box<[u8]>,
     /// The full key of the last entry.
@@ -53,8 +55,10 @@ pub struct SegmentMeta {
 /// All that a file says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Properties {
-    /// Entries by kind: put, delete, merge, range delete.
-    pub(super) kinds: [u64; 4],
+    /// Entries by kind: put, delete, merge, range delete, put out of line.
+    pub(super) kinds: [u64; 5],
+    /// Bytes, as stored, of the values that lie out of line.
+    pub(super) blob_bytes: u64,
     pub(super) smallest: Vec<u8>,
     pub(super) largest: Vec<u8>,
     pub(super) seq_min: SeqNo,
@@ -80,6 +84,7 @@ pub(super) fn kind_place(kind: Kind) -> usize {
         Kind::Delete => 1,
         Kind::Merge => 2,
         Kind::RangeDelete => 3,
+        Kind::Blob => 4,
     }
 }
 
@@ -99,13 +104,14 @@ impl Properties {
     }
 
     pub(super) fn meta(&self, id: FileId, bytes: u64) -> SegmentMeta {
-        let [_, deletes, _, range_deletes] = self.kinds;
+        let [_, deletes, _, range_deletes, _] = self.kinds;
         SegmentMeta {
             id,
             bytes,
             entries: self.entries(),
             deletes,
             range_deletes,
+            blob_bytes: self.blob_bytes,
             smallest: self.smallest.clone().into(),
             largest: self.largest.clone().into(),
             seq_min: self.seq_min,
@@ -121,7 +127,8 @@ impl Properties {
             put_varint(&mut out, to_u64(value.len()));
             out.extend_from_slice(value);
         };
-        for (tag, count) in (1..).zip(self.kinds) {
+        let [in_line @ .., blobs] = self.kinds;
+        for (tag, count) in (1..).zip(in_line) {
             bytes(tag, &number(count));
         }
         bytes(5, &self.smallest);
@@ -144,6 +151,10 @@ impl Properties {
         }
         if self.prefix_filter > 0 {
             bytes(19, &number(self.prefix_filter));
+        }
+        if blobs > 0 {
+            bytes(20, &number(blobs));
+            bytes(21, &number(self.blob_bytes));
         }
         out
     }
@@ -174,7 +185,7 @@ impl Properties {
 
     /// Takes one field; whether it is known, or none if its value is malformed.
     fn take(&mut self, tag: u64, value: &[u8]) -> Option<bool> {
-        let [puts, deletes, merges, range_deletes] = &mut self.kinds;
+        let [puts, deletes, merges, range_deletes, blobs] = &mut self.kinds;
         let place = match tag {
             1 => puts,
             2 => deletes,
@@ -210,6 +221,8 @@ impl Properties {
             16 => &mut self.restart_interval,
             17 => &mut self.block_bytes,
             19 => &mut self.prefix_filter,
+            20 => blobs,
+            21 => &mut self.blob_bytes,
             _ => return Some(false),
         };
         *place = parse_number(value)?;
@@ -247,7 +260,8 @@ mod tests {
     fn sample() -> (Properties, Layout) {
         let filter = Shape { lines: 10, probes: 6 };
         let properties = Properties {
-            kinds: [100, 20, 3, 1],
+            kinds: [100, 20, 3, 1, 7],
+            blob_bytes: 70_000,
             smallest: b"a".to_vec(),
             largest: vec![b'z'; 300],
             seq_min: SeqNo(5),

@@ -124,6 +124,8 @@ pub struct Description {
     pub meta: SegmentMeta,
     /// Entries that set a value.
     pub puts: u64,
+    /// Puts of values that lie out of line.
+    pub blobs: u64,
     /// Operands for a merge operator.
     pub merges: u64,
     /// Distinct keys.
@@ -294,10 +296,11 @@ impl SegmentReader {
     /// Its shape. Reads nothing.
     pub fn describe(&self) -> Description {
         let (properties, layout) = (&self.properties, &self.layout);
-        let [puts, _, merges, _] = properties.kinds;
+        let [puts, _, merges, _, blobs] = properties.kinds;
         Description {
             meta: self.meta.clone(),
             puts,
+            blobs,
             merges,
             keys: properties.keys,
             data_blocks: properties.data_blocks,

@@ -12,6 +12,7 @@ use super::format::{Damage, FOOTER_BYTES, LINE_BYTES, damaged, decode_footer, to
 use super::index::{Child, Index};
 use super::properties::{Properties, kind_place};
 use super::reader::{RangeTombstone, SegmentReader, Trust};
+use crate::base::blob::BlobRef;
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, Kind, hash_full_key, hash_prefix};
@@ -198,6 +199,10 @@ impl Audit<'_> {
         self.seen.seq_min = self.seen.seq_min.min(entry.seq);
         self.seen.seq_max = self.seen.seq_max.max(entry.seq);
         self.seen.setsum += Setsum::of(entry);
+        if entry.kind == Kind::Blob {
+            let stored = BlobRef::decode(entry.value).map_or(0, |blob| u64::from(blob.stored));
+            self.seen.blob_bytes += stored;
+        }
         if let Some(count) = self.seen.kinds.get_mut(kind_place(entry.kind)) {
             *count += 1;
         }

@@ -17,6 +17,7 @@ use super::format::{
 };
 use super::index::{IndexBuilder, separator};
 use super::properties::{Properties, SegmentMeta, kind_place};
+use crate::base::blob::BlobRef;
 use crate::base::coding::put_varint;
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
@@ -203,6 +204,10 @@ impl SegmentWriter {
         properties.seq_min = properties.seq_min.min(entry.seq);
         properties.seq_max = properties.seq_max.max(entry.seq);
         properties.setsum += Setsum::of(entry);
+        if entry.kind == Kind::Blob {
+            let stored = BlobRef::decode(entry.value).map_or(0, |blob| u64::from(blob.stored));
+            properties.blob_bytes += stored;
+        }
         if entry.kind == Kind::RangeDelete {
             for part in [entry.key, entry.value] {
                 put_varint(&mut self.ranges, to_u64(part.len()));

@@ -127,6 +127,8 @@ impl View {
 /// What a source says of a key.
 enum Said {
     Value(Value),
+    /// A value that lies out of line: its ref.
+    Outside(Value),
     /// Deleted: by a tombstone, or with a range.
     Gone,
     Operand,
@@ -138,6 +140,7 @@ impl Said {
     fn of(kind: Kind, value: Value) -> Self {
         match kind {
             Kind::Put => Self::Value(value),
+            Kind::Blob => Self::Outside(value),
             Kind::Delete | Kind::RangeDelete => Self::Gone,
             Kind::Merge => Self::Operand,
         }
@@ -148,6 +151,10 @@ impl Said {
 fn answer(said: Said) -> Result<Option<Value>> {
     match said {
         Said::Value(value) => Ok(Some(value)),
+        Said::Outside(blob) => {
+            let message = format!("a value out of line: {}", blob.escape_ascii());
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
         Said::Gone => Ok(None),
         Said::Operand => {
             Err(Error::new(ErrorKind::Unsupported, "this build does not read merge operands"))

@@ -66,6 +66,7 @@ fn runs(runs: &[&[Extent]]) -> Beneath {
             entries: 1,
             deletes: 0,
             range_deletes: 0,
+            blob_bytes: 0,
             smallest: smallest.into(),
             largest: largest.into(),
             seq_min: SeqNo(seq_min),
