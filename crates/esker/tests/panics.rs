@@ -28,6 +28,9 @@ impl Env for Door {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.rename(from, to)
     }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.link(from, to)
+    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.0.remove(path)
     }

@@ -21,11 +21,12 @@ type Test = fn(&dyn Env, &Path);
 
 /// All of them, in a folder of its own each.
 pub(super) fn check(env: &dyn Env, dir: &Path) {
-    let all: [(&str, Test); 10] = [
+    let all: [(&str, Test); 11] = [
         ("create", a_file_is_created_once),
         ("write", what_is_written_is_read),
         ("truncate", a_longer_file_is_filled_with_zeros),
         ("names", names_are_renamed_removed_and_listed),
+        ("links", a_file_may_have_two_names),
         ("folders", folders_are_created_with_their_parents),
         ("lock", a_lock_is_held_by_one_and_names_its_holder),
         ("map", a_map_shows_the_whole_file),
@@ -106,6 +107,29 @@ fn names_are_renamed_removed_and_listed(env: &dyn Env, dir: &Path) {
     assert!(env.open(&c).is_err(), "a folder is not a file");
 }
 
+fn a_file_may_have_two_names(env: &dyn Env, dir: &Path) {
+    let [a, b, c] = ["a", "b", "c"].map(|name| dir.join(name));
+    let file = written(env, &a, b"one");
+    env.link(&a, &b).unwrap();
+    env.sync_dir(dir).unwrap();
+    write_all_at(&*file, b"bytes", 0).unwrap();
+    file.sync().unwrap();
+    for name in [&a, &b] {
+        assert_eq!(content(env, name), b"bytes");
+    }
+    drop(written(env, &c, b"other"));
+    for taken in [&a, &b, &c] {
+        assert_eq!(env.link(&a, taken).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    }
+    assert_eq!(content(env, &c), b"other");
+    env.remove(&a).unwrap();
+    assert_eq!(content(env, &b), b"bytes");
+    // Its old name is free, and names another file.
+    drop(written(env, &a, b"new"));
+    assert_eq!(content(env, &b), b"bytes");
+    assert!(env.link(dir, &dir.join("d")).is_err(), "a folder has one name");
+}
+
 fn folders_are_created_with_their_parents(env: &dyn Env, dir: &Path) {
     let deep = dir.join("x").join("y");
     env.create_dir(&deep).unwrap();
@@ -184,6 +208,7 @@ fn what_is_missing_is_not_found(env: &dyn Env, dir: &Path) {
         env.create(&below).err(),
         env.remove(&path).err(),
         env.rename(&path, &below).err(),
+        env.link(&path, &dir.join("other")).err(),
         env.list(&path).err(),
         env.sync_dir(&path).err(),
     ];

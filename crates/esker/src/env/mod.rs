@@ -58,7 +58,11 @@ pub trait Env: Debug + Send + Sync + 'static {
     -> io::Result<Arc<dyn Append>>;
     /// Renames a file over whatever has the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file.
+    /// Gives a file a second name, in a folder of the same file system; its bytes are there once.
+    /// Errors: `AlreadyExists` if anything has the new name; `NotFound`; others where the file
+    /// system has no such names.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a name of a file, and the file with its last one.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// What lies in a folder, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<Listed>>;
@@ -66,7 +70,7 @@ pub trait Env: Debug + Send + Sync + 'static {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Whether anything has this name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// Makes names created, renamed and removed in `dir` durable.
+    /// Makes names created, linked, renamed and removed in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the exclusive advisory lock of `path`, creating the file; writes `note` into it.
     /// Errors: `WouldBlock`, with the note of the holder as its message, if another holds it.

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! file     visible = durable + pending, in order         pending: writes and changes of length
-//! folder   visible = durable + pending, in order         pending: creations, renames, removals
+//! folder   visible = durable + pending, in order         pending: creations, links, renames, removals
 //! ```
 //!
 //! 1. A change goes to `visible` and to the end of `pending`; a sync moves all of `pending` into
 //!    `durable`. Nothing else changes `durable` (but a crash and direct access).
-//! 2. A file has no name of its own: names belong to folders. A file without a visible name lives
+//! 2. A file has no name of its own: names belong to folders, and it may have several. A file without a visible name lives
 //!    on while a handle is open, or while a durable or pending name may still bring it back.
 //! 3. Cloning a disk copies pointers; contents are copied when either side changes them.
 
@@ -398,6 +398,18 @@ impl Disk {
         dir.visible.remove(&from.name);
         dir.visible.insert(Arc::clone(&to.name), node);
         dir.pending.push(NameOp::Rename { from: from.name, to: to.name, node, over: to.node });
+        Ok(())
+    }
+
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let node = self.find_file(from)?;
+        let Place { dir, name, node: None } = self.find(to)? else {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        };
+        let dir = self.dir_mut(dir);
+        dir.visible.insert(Arc::clone(&name), node);
+        // A name that comes to be: that its file has another makes no difference to the folder.
+        dir.pending.push(NameOp::Create { name, node });
         Ok(())
     }
 

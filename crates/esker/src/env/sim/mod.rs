@@ -26,10 +26,11 @@
 //!    one after some number of changes; a longer write may have extended it by some sectors. So a
 //!    file may be long and full of zeros, or short with its data gone. Behind a cut that was lost
 //!    nothing later is written; what a durable cut took does not come back.
-//! 8. …names: each creation, renaming and removal survives or is lost on its own, except that one
-//!    that builds on a lost one is lost with it (it changes a name only if it finds what it found when
-//!    it was made). So no file that always had a name is ever without one. A rename is atomic, but
-//!    both names may be left (F-8). An old target is there or replaced, never missing.
+//! 8. …names: each creation, link, renaming and removal survives or is lost on its own, except that
+//!    one that builds on a lost one is lost with it (it changes a name only if it finds what it found
+//!    when it was made). So no file that always had a name is ever without one, unless the old of two
+//!    names was removed before the link was durable. A rename is atomic, but both names may be left
+//!    (F-8). An old target is there or replaced, never missing.
 //! 9. **[`Loss::Torn`]**: each file and folder keeps its first so many changes, the last of them torn
 //!    at any byte, not only at sectors: file systems on odd devices do this to the tail of a file.
 //! 10. **Files and folders are independent**: order between two files exists only through a sync.
@@ -428,6 +429,10 @@ impl Env for Sim {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.shared.call(Call::Rename, |state| state.disk.rename(from, to))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.shared.call(Call::Link, |state| state.disk.link(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -22,6 +22,7 @@ pub(super) enum Call {
     Sync,
     SyncDir,
     Rename,
+    Link,
     Remove,
     CreateDir,
     List,
@@ -30,11 +31,11 @@ pub(super) enum Call {
     Lock,
 }
 
-const CALLS: usize = 15;
+const CALLS: usize = 16;
 
 /// A set of classes of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Calls(u16);
+pub struct Calls(u32);
 
 impl Calls {
     /// `create` and `create_append`.
@@ -55,6 +56,8 @@ impl Calls {
     pub const SYNC_DIR: Self = Self::of(Call::SyncDir);
     /// `rename`.
     pub const RENAME: Self = Self::of(Call::Rename);
+    /// `link`.
+    pub const LINK: Self = Self::of(Call::Link);
     /// `remove`.
     pub const REMOVE: Self = Self::of(Call::Remove);
     /// `create_dir`.
@@ -75,7 +78,7 @@ impl Calls {
     );
 
     const fn of(call: Call) -> Self {
-        Self(1 << call as u16)
+        Self(1 << call as u32)
     }
 
     const fn has(self, call: Call) -> bool {

@@ -54,6 +54,50 @@ fn a_rename_leaves_the_old_name_the_new_or_both() {
     assert_eq!(outcomes(&sim, Loss::Pieces, file_names).len(), 1);
 }
 
+/// Invariant 8: what adoption of a log may leave.
+#[test]
+fn a_link_survives_or_not_and_the_first_name_is_not_touched() {
+    let sim = world();
+    drop(put_durably(&sim, "log", b"bytes"));
+    sim.link(&at("log"), &at("blob")).unwrap();
+    assert_eq!(file_names(&sim.crash(Loss::All)), ["log"]);
+    assert_eq!(file_names(&sim.crash(Loss::None)), ["blob", "log"]);
+    let both = [vec!["blob", "log"], vec!["log"]].map(|names| names.join(" "));
+    for loss in [Loss::Pieces, Loss::Torn] {
+        let seen = outcomes(&sim, loss, |after| file_names(after).join(" "));
+        assert_eq!(seen, both.clone().into(), "{loss:?}");
+    }
+    sim.sync_dir(db()).unwrap();
+    sim.remove(&at("log")).unwrap();
+    for name in ["blob", "log"] {
+        let seen = outcomes(&sim, Loss::Pieces, |after| after.read_file(&at(name)).ok());
+        assert!(seen.contains(&Some(b"bytes".to_vec())), "{name}");
+        assert_eq!(seen.contains(&None), name == "log", "{name}");
+    }
+}
+
+/// Invariants 2 and 8: a sync through one name is a sync of the file; a name that is removed before
+/// the other is durable may leave none.
+#[test]
+fn two_names_share_contents_but_not_their_fate() {
+    let sim = world();
+    drop(put_durably(&sim, "a", b"old"));
+    sim.link(&at("a"), &at("b")).unwrap();
+    sim.sync_dir(db()).unwrap();
+    let file = put(&sim, "c", b"new");
+    sim.link(&at("c"), &at("d")).unwrap();
+    file.sync().unwrap();
+    sim.remove(&at("c")).unwrap();
+    let seen = outcomes(&sim, Loss::Pieces, |after| file_names(after).concat());
+    assert_eq!(seen, ["ab", "abc", "abcd", "abd"].map(str::to_owned).into());
+    let seen = outcomes(&sim, Loss::Pieces, |after| after.read_file(&at("d")).ok());
+    assert_eq!(seen, [None, Some(b"new".to_vec())].into());
+    // Both names count once against the capacity.
+    sim.set_capacity(Some(3 + 3 + 1));
+    file.write_at(b"x", 3).unwrap();
+    assert_eq!(file.write_at(b"x", 4).unwrap_err().kind(), ErrorKind::StorageFull);
+}
+
 /// Invariant 8, F-8: the old manifest or the new.
 #[test]
 fn what_a_rename_replaces_is_there_until_it_is_replaced() {
