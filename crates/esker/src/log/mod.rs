@@ -10,6 +10,7 @@
 
 pub mod dump;
 pub mod frame;
+pub mod large;
 pub mod locate;
 pub mod marks;
 pub mod reader;
