@@ -161,7 +161,8 @@ pub struct Link {
     pub number: u64,
     /// Where it begins in the file.
     pub at: u64,
-    /// `whole`, `flush`, `compaction`, `ingest`, `repair`, or `numbers` if no segment changed.
+    /// `whole`, `flush`, `compaction`, `ingest`, `repair`, `clean` (of blob files, and its balance is
+    /// of values), or `numbers` if no segment changed.
     pub reason: &'static str,
     /// Segments that went in, and are not live any more.
     pub removed: Vec<Placed>,
@@ -271,9 +272,20 @@ struct Chain {
     live: BTreeMap<FileId, (Placed, SegmentMeta)>,
     present: Setsum,
     dropped: Setsum,
+    /// Live blob files, and the sum of their values.
+    blobs: BTreeMap<FileId, Setsum>,
 }
 
 impl Chain {
+    /// The sums of the blob files that `edit` removes and adds.
+    fn link_blobs(&mut self, edit: &Edit) -> (Setsum, Setsum) {
+        let gone = edit.remove_blobs.iter().filter_map(|id| self.blobs.remove(id));
+        let sum_in = gone.fold(Setsum::ZERO, |sum, one| sum + one);
+        self.blobs.extend(edit.add_blobs.iter().map(|meta| (meta.id, meta.setsum)));
+        let sum_out = edit.add_blobs.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
+        (sum_in, sum_out)
+    }
+
     fn link(&mut self, step: &Step<'_>) -> Link {
         let Edit { add, remove, balance, .. } = step.edit;
         let sum = |all: &[Placed]| all.iter().fold(Setsum::ZERO, |sum, one| sum + one.checksum);
@@ -287,6 +299,7 @@ impl Chain {
         let (sum_in, sum_out) = (sum(&removed), sum(&added));
         self.present += sum_out;
         self.present -= sum_in;
+        let (blobs_in, blobs_out) = self.link_blobs(step.edit);
         let mut odd = Vec::new();
         let mut demand = |what: &str, found: Setsum, want: Setsum| {
             if found != want {
@@ -296,6 +309,12 @@ impl Chain {
         match balance {
             None if step.ordinal == 1 => self.dropped = step.state.dropped,
             None => demand("segments changed without a balance", sum_out, sum_in),
+            Some(Balance { input, output, dropped, reason: Reason::Clean }) => {
+                demand("in = out + dropped", *output + *dropped, *input);
+                demand("out = what was added", blobs_out, *output);
+                demand("in = what was removed", blobs_in, *input);
+                demand("segments changed in a cleaning", sum_out, sum_in);
+            }
             Some(Balance { input, output, dropped, reason }) => {
                 self.dropped += *dropped;
                 demand("in = out + dropped", *output + *dropped, *input);
@@ -321,6 +340,7 @@ impl Chain {
                     Reason::Compaction => "compaction",
                     Reason::Ingest => "ingest",
                     Reason::Repair => "repair",
+                    Reason::Clean => "clean",
                 },
                 None if step.ordinal == 1 => "whole",
                 None => "numbers",

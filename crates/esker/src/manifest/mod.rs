@@ -4,6 +4,8 @@
 //!  crc-32c   text                                                   a line: 8 hex digits ‖ ' ' ‖ text ‖ LF
 //!  7b1c02e9 esker manifest 1 000042                                 its format, its own number
 //!  59ab3f10 add level=0 run=17 seg-000012 bytes=9310 entries=100 …  a live segment
+//!  0e77a3c1 add-blob blob-000014 bytes=… values=… stored=… …        a live blob file
+//!  d21f8e05 dead blob-000014 bytes=… count=2 addresses=000014:9,+88 values in it that are dead
 //!  02c41a77 log 000007                                              logs below are not needed
 //!  5c09a7d1 new-log 000041                                          a live log
 //!  e8d0b154 flushed 99                                              every number up to it is in segments
@@ -29,17 +31,21 @@
 //! 5. An edit that changes segments carries a balance, and is refused unless its figures hold (law
 //!    6); the first transaction carries the total. So reading a manifest checks the chain of
 //!    balances from the empty database to now (SST-17).
-//! 6. A failed append is final for this file: nothing is ever written behind its remnant (F-22).
+//! 6. What dies in a blob file is recorded by address, in the edit that killed it (MACE-17).
+//! 7. A failed append is final for this file: nothing is ever written behind its remnant (F-22).
 //!
 //! The idea of a text manifest with an edit a transaction is lsmtk's (SST-19).
 
+mod addresses;
+pub mod blobs;
 pub mod edit;
 pub mod line;
 pub mod read;
 pub mod state;
 pub mod store;
 
-pub use edit::{Balance, Closed, Edit, Placed, Reason};
+pub use blobs::{Blobs, LiveBlob};
+pub use edit::{Balance, Closed, Dead, Edit, Placed, Reason};
 pub use read::{ReadReport, Step, audit, describe};
 pub use state::{Run, State};
 pub use store::Store;

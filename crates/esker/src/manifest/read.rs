@@ -18,11 +18,12 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
-use super::edit::{Edit, Whole};
+use super::edit::{Dead, Edit, Whole};
 use super::line::{Chain, Mismatch, canonical, claims_end};
 use super::state::State;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
+use crate::blob::BlobMeta;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Access, Env, Listed, Map, path_in, read_whole};
 use std::fmt;
@@ -284,12 +285,13 @@ impl<'a> Replay<'a> {
             let place = format!("{} at byte {at}", self.name);
             edit.take(text, &mut whole).map_err(|error| error.context(place))?;
         }
-        let applied = match &mut self.state {
-            None => State::restore(&edit, &whole).map(|state| self.state = Some(state)),
+        // Taken, so that nothing is copied: after an error nobody asks for it.
+        let applied = match self.state.take() {
+            None => State::restore(&edit, &whole),
             Some(state) => {
                 edit.add_log = whole.logs.pop();
                 if whole == Whole::default() {
-                    state.apply(&edit)
+                    state.with(&edit)
                 } else {
                     let message = "words of a first transaction in a later one";
                     Err(Error::new(ErrorKind::Corruption, message))
@@ -297,7 +299,7 @@ impl<'a> Replay<'a> {
             }
         };
         let place = format!("{} at byte {}", self.name, self.begun);
-        applied.map_err(|error| error.context(place))?;
+        self.state = Some(applied.map_err(|error| error.context(place))?);
         Ok(edit)
     }
 
@@ -385,6 +387,37 @@ fn to_u64(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+impl Step<'_> {
+    fn show_blobs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Edit { add_blobs, remove_blobs, dead, .. } = self.edit;
+        for id in remove_blobs {
+            writeln!(f, "  removed  {}", FileKind::Blob.name(*id))?;
+        }
+        for meta in add_blobs {
+            let BlobMeta { id, bytes, values, stored_bytes, intervals, .. } = meta;
+            let name = FileKind::Blob.name(*id);
+            write!(f, "  added    {name}: {values} values of {stored_bytes} bytes, {bytes} bytes")?;
+            if let (Some((first, _)), Some((_, last))) = (intervals.first(), intervals.last()) {
+                write!(f, ", addresses {first} to {last}")?;
+            }
+            writeln!(f, " in {}", counted(intervals.len(), "interval"))?;
+        }
+        for Dead { file, bytes, addresses } in dead {
+            let (name, values) = (FileKind::Blob.name(*file), counted(addresses.len(), "value"));
+            write!(f, "  died     {values} of {bytes} bytes in {name}")?;
+            match self.state.blobs.get(*file) {
+                Some(blob) => writeln!(f, ", {} of {} live", blob.live_values(), blob.meta.values)?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Step<'_> {
     /// What the transaction means, for a person.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -416,6 +449,7 @@ impl fmt::Display for Step<'_> {
                 meta.largest.escape_ascii(),
             )?;
         }
+        self.show_blobs(f)?;
         if let Some(balance) = &self.edit.balance {
             let (input, output, dropped) = (balance.input, balance.output, balance.dropped);
             writeln!(f, "  balance  in {input} = out {output} + dropped {dropped}")?;
@@ -432,6 +466,15 @@ impl fmt::Display for Step<'_> {
             runs.len(),
             self.state.total()
         )?;
+        if !self.state.blobs.is_empty() {
+            let (mut live, mut stored) = (0_u64, 0_u64);
+            for blob in self.state.blobs.iter() {
+                live = live.saturating_add(blob.live_bytes());
+                stored = stored.saturating_add(blob.meta.stored_bytes);
+            }
+            let files = counted(self.state.blobs.len(), "blob file");
+            writeln!(f, "           {files}, {live} of {stored} stored bytes live")?;
+        }
         write!(f, "           flushed {flushed}, logs from {log_min}, next file {next_file}")
     }
 }

@@ -14,11 +14,15 @@
 //!    ever flushed: a flush adds its input, a compaction changes nothing (law 6).
 //! 4. `log_min`, `flushed` and `next_file` never go back. No live number is above `flushed`, no
 //!    live file at or above `next_file`, no live log below `log_min`. Logs ascend.
-//! 5. An edit that breaks any of these is refused and leaves the state as it was.
+//! 5. Blob files keep the invariants of `blobs.rs`. Their sums are of values, those above of
+//!    entries: a cleaning changes neither `present` nor `dropped`.
+//! 6. An edit that breaks any of these is refused and leaves the state as it was.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
-use super::edit::{Balance, Closed, Edit, Placed, Reason, Total, Whole};
+use super::blobs::{Blobs, LiveBlob, sum_removed};
+use super::edit::{Balance, Closed, Dead, Edit, Placed, Reason, Ticks, Total, Whole};
+use crate::base::blob::Address;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
 use crate::base::key::KEY_BYTES_MAX;
@@ -64,7 +68,7 @@ impl Run {
     }
 }
 
-/// The set of live files. Cloning costs one count a run.
+/// The set of live files. Cloning costs one count a run and a blob file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Newest first.
@@ -83,6 +87,10 @@ pub struct State {
     pub dropped: Setsum,
     /// What is promised about the end of a live log.
     pub closed: Option<Closed>,
+    /// Live blob files.
+    pub blobs: Blobs,
+    /// Edits that were ever made: the clock of blob files.
+    pub tick: u64,
     /// The database was closed by its last user. The first edit takes it back; whoever opens it for
     /// writing does so in the manifest it creates.
     pub clean: bool,
@@ -99,34 +107,68 @@ impl State {
         self.present + self.dropped
     }
 
-    /// Makes one change. Cost: one look at each live segment, and at the keys of each run that
-    /// changes.
+    /// The blob file that answers for `address`, whether the value is dead or not.
+    pub fn blob_of(&self, address: Address) -> Option<&Arc<LiveBlob>> {
+        self.blobs.of(address)
+    }
+
+    /// Whether the value at `address` is dead, or no live file answers for it.
+    pub fn is_dead(&self, address: Address) -> bool {
+        self.blob_of(address).is_none_or(|blob| blob.dead.contains(address.0))
+    }
+
+    /// Values that died, in any order, each with its stored bytes, by the files that answer for
+    /// them now: an edit's `dead`, if it is recorded before another one.
+    ///
+    /// Errors: `Corruption` if no live blob file answers for one.
+    pub fn resolve_dead(&self, killed: &[(Address, u32)]) -> Result<Vec<Dead>> {
+        self.blobs.resolve(killed)
+    }
+
+    /// Makes one change. Cost: one look at each live segment, at the keys of each run that changes,
+    /// and a copy of the dead addresses of each blob file in which values die.
     ///
     /// Errors: `Corruption` if it breaks an invariant above or does not balance; nothing changed.
     pub fn apply(&mut self, edit: &Edit) -> Result<()> {
-        let mut next = self.clone();
+        *self = self.clone().with(edit)?;
+        Ok(())
+    }
+
+    /// This, changed as by [`Self::apply`]. Copies nothing that nobody else has.
+    pub(super) fn with(mut self, edit: &Edit) -> Result<Self> {
+        let next = &mut self;
+        let flushed = next.flushed;
+        let sum_in = match edit.balance {
+            Some(Balance { reason: Reason::Clean, .. }) => {
+                Some(sum_removed(&next.blobs, &edit.remove_blobs))
+            }
+            _ => None,
+        };
         let removed = next.take_out(&edit.remove)?;
-        check_balance(self, edit, removed.iter().map(|(_, meta)| meta.setsum).sum_up())?;
+        let sum_in = sum_in.unwrap_or_else(|| removed.iter().map(|(_, meta)| meta.setsum).sum_up());
+        check_balance(flushed, edit, sum_in)?;
         next.check_descent(&removed, &edit.add)?;
-        next.check_arrival(self.flushed, edit)?;
+        next.check_arrival(flushed, edit)?;
         next.raise(edit)?;
         next.put_in(&edit.add)?;
+        next.tick = next.tick.saturating_add(1);
+        next.blobs.apply(edit, next.next_file, next.tick)?;
         for Placed { meta, .. } in &edit.add {
             let before = removed.iter().find(|(_, before)| before.id == meta.id);
             if before.is_some_and(|(_, before)| before != meta) {
                 return Err(refused("moved", name(meta.id), "the segment unchanged", "another"));
             }
         }
-        next.dropped += edit.balance.map_or(Setsum::ZERO, |balance| balance.dropped);
+        let balance = edit.balance.filter(|balance| balance.reason != Reason::Clean);
+        next.dropped += balance.map_or(Setsum::ZERO, |balance| balance.dropped);
         next.clean = false;
-        *self = next;
-        Ok(())
+        Ok(self)
     }
 
     /// The state that the first transaction of a manifest describes.
     pub(super) fn restore(edit: &Edit, whole: &Whole) -> Result<Self> {
         let mut state = Self::default();
-        if !edit.remove.is_empty() || edit.balance.is_some() {
+        if !edit.remove.is_empty() || !edit.remove_blobs.is_empty() || edit.balance.is_some() {
             return Err(refused("first transaction", "edit", "a whole state", "a change of one"));
         }
         let missing = || refused("total", "first transaction", "one", "none");
@@ -134,6 +176,18 @@ impl State {
         state.raise(edit)?;
         whole.logs.iter().try_for_each(|log| state.add_log(*log))?;
         state.put_in(&edit.add)?;
+        state.tick = whole.tick.unwrap_or(0);
+        state.blobs = Blobs::restore(edit, &whole.ticks, state.next_file)?;
+        let odd = |ticks: &&Ticks| ticks.up2 > ticks.up1 || ticks.up1 > state.tick;
+        if let Some(Ticks { file, up1, up2 }) = whole.ticks.iter().find(odd) {
+            let (name, found) = (FileKind::Blob.name(*file), format!("up1={up1} up2={up2}"));
+            return Err(refused(
+                "ticks",
+                name,
+                format!("up2, up1, {} to ascend", state.tick),
+                found,
+            ));
+        }
         state.dropped = total.dropped;
         state.closed = edit.closed;
         state.clean = whole.clean.is_some();
@@ -151,6 +205,8 @@ impl State {
         };
         let edit = Edit {
             add: self.runs.iter().flat_map(|run| run.segments.iter().map(placed(run))).collect(),
+            add_blobs: self.blobs.iter().map(|blob| blob.meta.clone()).collect(),
+            dead: self.blobs.iter().filter_map(|blob| blob.dead()).collect(),
             log_min: Some(self.log_min),
             flushed: Some(self.flushed),
             next_file: Some(self.next_file),
@@ -159,7 +215,12 @@ impl State {
         };
         let total = Some(Total { all: self.total(), dropped: self.dropped });
         let clean = self.clean.then_some(());
-        (edit, Whole { total, logs: self.logs.clone(), clean })
+        let tick = (self.tick > 0).then_some(self.tick);
+        let ticks = self.blobs.iter().map(|blob| {
+            let LiveBlob { up1, up2, .. } = **blob;
+            Ticks { file: blob.meta.id, up1, up2 }
+        });
+        (edit, Whole { total, logs: self.logs.clone(), tick, ticks: ticks.collect(), clean })
     }
 
     /// Removes segments and returns them with the age of their runs.
@@ -336,36 +397,38 @@ fn fill(run: &mut Run, placed: &[&Placed]) -> Result<()> {
     Ok(())
 }
 
-/// Law 6.
-fn check_balance(state: &State, edit: &Edit, removed: Setsum) -> Result<()> {
+/// Law 6. `sum_in` is the sum of what it removes: of blob files in a cleaning, else of segments.
+fn check_balance(flushed_before: SeqNo, edit: &Edit, sum_in: Setsum) -> Result<()> {
     let changes = !edit.add.is_empty() || !edit.remove.is_empty();
-    let flushes = edit.flushed.is_some_and(|flushed| flushed > state.flushed);
+    let flushes = edit.flushed.is_some_and(|flushed| flushed > flushed_before);
     let Some(Balance { input, output, dropped, reason }) = edit.balance else {
         let missing = changes || flushes;
         let refuse = || refused("balance", "edit that changes segments or flushes", "one", "none");
         return if missing { Err(refuse()) } else { Ok(()) };
     };
-    let added = edit.add.iter().map(|placed| placed.meta.setsum).sum_up();
+    let refuse = |what: &str, want: Setsum, found: Setsum| {
+        Err(refused("balance", format!("{reason}: {what}"), want, found))
+    };
+    let cleans = reason == Reason::Clean;
+    if cleans && (changes || flushes) {
+        return Err(refused("balance", reason, "blob files alone", "segments or a flush"));
+    }
+    let added = if cleans {
+        edit.add_blobs.iter().map(|meta| meta.setsum).sum_up()
+    } else {
+        edit.add.iter().map(|placed| placed.meta.setsum).sum_up()
+    };
     if added != output {
-        return Err(refused("balance", format!("{reason}: sum of what it adds"), output, added));
+        return refuse("sum of what it adds", output, added);
     }
     if input != output + dropped {
-        return Err(refused(
-            "balance",
-            format!("{reason}: out + dropped"),
-            input,
-            output + dropped,
-        ));
+        return refuse("out + dropped", input, output + dropped);
     }
-    if reason == Reason::Compaction && removed != input {
-        return Err(refused(
-            "balance",
-            format!("{reason}: sum of what it removes"),
-            input,
-            removed,
-        ));
+    let rewrites = matches!(reason, Reason::Compaction | Reason::Clean);
+    if rewrites && sum_in != input {
+        return refuse("sum of what it removes", input, sum_in);
     }
-    if reason != Reason::Compaction && !edit.remove.is_empty() {
+    if !rewrites && !edit.remove.is_empty() {
         return Err(refused("balance", reason, "nothing removed", edit.remove.len()));
     }
     Ok(())
@@ -397,7 +460,12 @@ fn name(id: FileId) -> impl Display {
     FileKind::Segment.name(id)
 }
 
-fn refused(what: &str, of: impl Display, want: impl Display, found: impl Display) -> Error {
+pub(super) fn refused(
+    what: &str,
+    of: impl Display,
+    want: impl Display,
+    found: impl Display,
+) -> Error {
     let message = format!("edit refused: {what} of {of}: want {want}, found {found}");
     Error::new(ErrorKind::Corruption, message)
 }

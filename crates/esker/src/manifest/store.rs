@@ -18,7 +18,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
-use super::edit::{Edit, Whole, add_line_bytes};
+use super::edit::{Edit, Whole, add_line_bytes, blob_lines_bytes};
 use super::line::Chain;
 use super::read::{self, END, HEADER, ReadReport, VERSION};
 use super::state::State;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 /// A file shorter than this is never rolled over.
 const ROLLOVER_BYTES: u64 = 64 << 10;
-/// Bytes of all lines but those of segments, about.
+/// Bytes of all lines but those of files, about.
 const FIXED_BYTES: u64 = 512;
 
 /// The open manifest.
@@ -41,6 +41,8 @@ pub struct Store {
     id: FileId,
     chain: Chain,
     bytes: u64,
+    /// Of them, those of the first transaction and what is before it.
+    first_bytes: u64,
     transactions: u64,
     state: State,
     failed: Option<Error>,
@@ -138,7 +140,8 @@ impl Store {
         file.sync().map_err(failed("sync")).map_err(Failed::Unknown)?;
         env.sync_dir(dir).map_err(failed("sync the folder of")).map_err(Failed::Unknown)?;
         let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok(Self { file, id, chain, bytes, transactions: 1, state, failed: None })
+        let (first_bytes, transactions) = (bytes, 1);
+        Ok(Self { file, id, chain, bytes, first_bytes, transactions, state, failed: None })
     }
 
     /// Makes one change. Durable on return. Cost: one write, one sync.
@@ -148,8 +151,7 @@ impl Store {
     /// not have the edit: keep both what it adds and what it removes. Later calls: `ReadOnly`.
     pub fn append(&mut self, edit: &Edit) -> Result<()> {
         self.check()?;
-        let mut next = self.state.clone();
-        next.apply(edit)?;
+        let next = self.state.clone().with(edit)?;
         let (mut chain, mut bytes) = (self.chain, Vec::new());
         let transactions = self.transactions.saturating_add(1);
         seal(&mut chain, edit, &Whole::default(), transactions, &mut bytes);
@@ -200,13 +202,15 @@ impl Store {
         self.bytes
     }
 
-    /// Whether its file is more than twice as long as a new one would be, and 64 KiB.
+    /// Whether its file is more than twice as long as a new one would be, and as it was at first,
+    /// and 64 KiB.
     pub fn needs_rollover(&self) -> bool {
-        if self.bytes <= ROLLOVER_BYTES {
+        if self.bytes <= ROLLOVER_BYTES || self.bytes / 2 <= self.first_bytes {
             return false;
         }
         let segments = self.state.segments().map(add_line_bytes);
-        let whole = segments.fold(FIXED_BYTES, u64::saturating_add);
+        let blobs = self.state.blobs.iter().map(|blob| blob_lines_bytes(blob));
+        let whole = segments.chain(blobs).fold(FIXED_BYTES, u64::saturating_add);
         self.bytes > whole.saturating_mul(2).saturating_add(ROLLOVER_BYTES)
     }
 }
