@@ -3,12 +3,33 @@
 //! ```text
 //!   blob-000041   a log that was taken over as it is: a value lies at the offset in its address
 //!   blob-000057   values of other files, by address, and a table: address → offset
+//!
+//!   BlobWriter    values in order of addresses ─▶ a file with a table
+//!   BlobReader    ref ─▶ value;  walk ─▶ all values, everything verified
+//!   LiveBlobs     address ─▶ Blob, opened at first use, one of a bounded number
 //! ```
 //!
 //! 1. A blob file is never opened for writing again. Its addresses are its own: no two live files
 //!    cover the same one.
+//! 2. What takes a value's place in segments names its address, never its file: which file answers
+//!    for an address is looked up when it is read (MACE-1).
+//! 3. A value that is read is the one that was written, or the read is an error: its digest is in
+//!    its ref.
 
-use crate::base::blob::Address;
+mod format;
+mod handle;
+mod live;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use handle::{Blob, BlobShelf};
+pub use live::LiveBlobs;
+pub use reader::BlobReader;
+pub use writer::BlobWriter;
+
+use crate::base::blob::{Address, BlobRef};
 use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
 
@@ -30,4 +51,31 @@ pub struct BlobMeta {
     pub setsum: Setsum,
     /// The addresses it answers for, ascending, disjoint; both ends included.
     pub intervals: Vec<(Address, Address)>,
+}
+
+impl BlobMeta {
+    /// What `log`, cut to its end at `length` and linked under its new name, is as a blob file: all
+    /// its values of at least `least` bytes are large, and `refs` are those, dead or not.
+    pub fn adopted(log: FileId, length: u64, least: u32, refs: &[BlobRef]) -> Self {
+        let mut totals = format::Totals::default();
+        refs.iter().for_each(|blob| totals.add(blob));
+        let first = Address::new(log, 0);
+        let interval = first.zip(Address::new(log, length.saturating_sub(1)));
+        let format::Totals { values, stored_bytes, setsum } = totals;
+        let intervals = interval.into_iter().collect();
+        Self {
+            id: log,
+            bytes: length,
+            values,
+            stored_bytes,
+            least: least.max(1),
+            setsum,
+            intervals,
+        }
+    }
+
+    /// Whether it is a log that was taken over, and so has no table.
+    pub fn is_adopted(&self) -> bool {
+        self.least > 0
+    }
 }

@@ -8,6 +8,8 @@
 //!
 //! Admission and eviction (S3-FIFO like) are the `quick_cache` crate's.
 
+pub mod open;
+
 use crate::base::id::FileId;
 use crate::env::tally::Tally;
 use quick_cache::sync::{Cache, DefaultLifecycle};

@@ -1,23 +1,34 @@
-//! Reading a large value from where it was first written.
+//! Reading one large value from where it lies: a log, or a blob file.
 //!
-//! A value lies in its log contiguous and as it is stored, so it is read with one positioned read,
-//! before its log becomes a blob file and afterwards.
+//! ```text
+//! ref ─▶ one positioned read of `stored` bytes ─▶ decode ─▶ digest right? ─▶ a value of its own
+//! ```
 //!
-//! 1. What is given out has the digest that its ref says: a flipped bit, a misplaced file or a wrong
-//!    offset is `Corruption`, never another value (law 10).
-//! 2. Nothing is allocated that does not lie inside the file.
+//! 1. Nothing is believed but the digest: a value that was read whole is the one that was written,
+//!    or the read is an error (law 10).
+//! 2. Nothing is allocated for stored bytes that do not lie inside the file, or for a value that so
+//!    many stored bytes cannot stand for (F-39).
+//! 3. A codec that a build lacks is `Unsupported`; what does not unpack is `Corruption`.
+
+#![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
 use crate::base::blob::{BlobRef, Codec, digest};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::value::Value;
 use crate::env::names::FileName;
 use crate::env::{File, read_exact_at};
+use std::borrow::Cow;
+use std::io;
 use std::sync::Arc;
+
+/// A byte of LZ4 stands for at most so many, and a few more at the end.
+const LZ4_RATIO_MAX: usize = 255;
 
 /// The value of `blob`, which is stored at byte `at` of `file`; `bytes` is how long the file is.
 ///
-/// Cost: one read, one pass for the digest. The value owns its bytes. Errors: `Corruption` naming
-/// file and offset if the bytes are not those that were written; `Io`.
+/// Cost: one system call, one pass for the digest, one more if it is compressed. The value owns its
+/// bytes. Errors: `Corruption` naming file and offset if the bytes are not those that were written:
+/// verify, restore or repair; `Unsupported` for a codec this build lacks; `Io`.
 pub fn read_value(
     file: &dyn File,
     name: FileName,
@@ -27,32 +38,76 @@ pub fn read_value(
 ) -> Result<Value> {
     let end = at.checked_add(u64::from(blob.stored));
     if end.is_none_or(|end| end > bytes) {
-        let want = format!("a value of {} bytes", blob.stored);
-        return Err(Error::corruption(name, at, want, format!("a file of {bytes}")));
+        let want = format_args!("value {} of {} bytes", blob.address, blob.stored);
+        return Err(Error::corruption(name, at, want, format_args!("a file of {bytes}")));
     }
-    let mut stored = vec![0; blob.stored as usize];
-    read_exact_at(file, &mut stored, at).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            let want = format!("a value of {} bytes", blob.stored);
-            Error::corruption(name, at, want, "the end of the file")
-        }
-        _ => Error::io(format!("read {name} at byte {at}"), error),
-    })?;
-    let value = decode(blob, stored).ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, format!("{name} at byte {at}: {:?}", blob.codec))
-    })?;
-    let found = digest(&value);
-    if found != blob.digest || value.len() != blob.len as usize {
-        let want = format!("{} bytes with digest {:016x}", blob.len, blob.digest);
-        let found = format!("{} bytes with digest {found:016x}", value.len());
-        return Err(Error::corruption(name, at, want, found));
-    }
+    let stored = read_stored(file, name, at, length(blob.stored))?;
+    let value = match decode(name, blob, at, &stored)? {
+        Cow::Borrowed(_) => stored,
+        Cow::Owned(value) => value,
+    };
     Ok(Value::lent(Arc::new(value), |value| value))
 }
 
-/// The value that `stored` stands for; none if this build cannot tell.
-fn decode(blob: &BlobRef, stored: Vec<u8>) -> Option<Vec<u8>> {
-    (blob.codec == Codec::Raw).then_some(stored)
+/// So many bytes of `file` at `at`, in memory of their own. Errors: `Corruption` if the file ends
+/// before; `Io`.
+pub fn read_stored(file: &dyn File, name: FileName, at: u64, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    read_exact_at(file, &mut bytes, at).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Error::corruption(name, at, format_args!("{len} bytes"), "the end of the file")
+        }
+        _ => Error::io(format_args!("read {len} bytes of {name} at byte {at}"), error),
+    })?;
+    Ok(bytes)
+}
+
+/// The value that the `stored` bytes of `blob` stand for, its digest verified; they lie at `at` in
+/// the file that messages call `name`. Borrowed if it is stored as it is.
+///
+/// Errors: as of [`read_value`].
+pub fn decode<'a>(
+    name: FileName,
+    blob: &BlobRef,
+    at: u64,
+    stored: &'a [u8],
+) -> Result<Cow<'a, [u8]>> {
+    let damaged = |want: String, found: String| {
+        let context = format_args!("{name} (value {})", blob.address);
+        Err(Error::corruption(context, at, want, found))
+    };
+    if stored.len() != length(blob.stored) {
+        return damaged(format!("{} bytes", blob.stored), stored.len().to_string());
+    }
+    let len = length(blob.len);
+    let value = match blob.codec {
+        Codec::Raw => Cow::Borrowed(stored),
+        Codec::Lz4 => {
+            if len / LZ4_RATIO_MAX > stored.len() {
+                return damaged(format!("LZ4 of {len} bytes"), format!("{} bytes", stored.len()));
+            }
+            let mut value = vec![0; len];
+            match lz4_flex::block::decompress_into(stored, &mut value) {
+                Ok(written) if written == len => Cow::Owned(value),
+                Ok(written) => return damaged(format!("LZ4 of {len} bytes"), written.to_string()),
+                Err(error) => return damaged(format!("LZ4 of {len} bytes"), error.to_string()),
+            }
+        }
+        Codec::Zstd => {
+            let message = format!("{name} at byte {at}: a value in zstd, which this build lacks");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+    };
+    let found = digest(&value);
+    if value.len() != len || found != blob.digest {
+        let want = format!("{len} bytes with digest {:#018x}", blob.digest);
+        return damaged(want, format!("{} with {found:#018x}", value.len()));
+    }
+    Ok(value)
+}
+
+fn length(bytes: u32) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -60,29 +115,74 @@ mod tests {
     use super::*;
     use crate::base::blob::Address;
     use crate::base::id::FileId;
+    use crate::env::Env;
     use crate::env::names::FileKind;
     use crate::env::sim::Sim;
-    use crate::env::{Env, write_all_at};
     use std::path::Path;
 
+    const NAME: FileName = FileKind::Blob.name(FileId(3));
+
+    fn lz4(value: &[u8]) -> (BlobRef, Vec<u8>) {
+        let stored = lz4_flex::block::compress(value);
+        let raw = BlobRef::raw(Address(5), value);
+        (BlobRef { stored: u32::try_from(stored.len()).unwrap(), codec: Codec::Lz4, ..raw }, stored)
+    }
+
+    /// F-33: whatever bit changes, a read is the value that was written or an error.
     #[test]
-    fn a_value_is_what_was_written_or_an_error_with_its_place() {
-        let sim = Sim::new(7);
-        let file = sim.create(Path::new("log-000003")).unwrap();
-        let value = vec![7; 5000];
-        write_all_at(&*file, &value, 100).unwrap();
-        let name = FileKind::Log.name(FileId(3));
-        let blob = BlobRef::raw(Address::new(FileId(3), 100).unwrap(), &value);
-        let read = |blob: &BlobRef, at| read_value(&*file, name, 5100, blob, at);
-        assert_eq!(read(&blob, 100).unwrap(), value);
-        let long = BlobRef { len: 1 << 30, stored: 1 << 30, ..blob };
-        let cases = [(blob, 99), (blob, 101), (blob, u64::MAX), (long, 100)];
-        for (blob, at) in cases {
-            let error = read(&blob, at).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Corruption);
-            assert!(error.message().contains("log-000003"), "{error}");
+    fn a_value_is_read_whole_or_not_at_all() {
+        let value = b"a value, a value, a value, a value, a value".repeat(7);
+        let raw = (BlobRef::raw(Address(5), &value), value.clone());
+        for (blob, stored) in [raw, lz4(&value)] {
+            assert_eq!(decode(NAME, &blob, 0, &stored).unwrap(), &*value);
+            for bit in 0..stored.len() * 8 {
+                let mut bad = stored.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(read) = decode(NAME, &blob, 0, &bad) {
+                    // A code of LZ4 may say the same in two ways.
+                    assert!(blob.codec == Codec::Lz4 && read == &*value, "bit {bit}");
+                }
+            }
+            for cut in 0..stored.len() {
+                assert!(decode(NAME, &blob, 0, &stored[..cut]).is_err());
+            }
         }
-        write_all_at(&*file, &[8], 200).unwrap();
-        assert!(read(&blob, 100).unwrap_err().message().contains("digest"));
+    }
+
+    /// F-39: a length that so few bytes cannot stand for allocates nothing.
+    #[test]
+    fn a_length_that_cannot_be_is_refused() {
+        let (blob, stored) = lz4(&[0; 5000]);
+        for len in [4999, 5001, 1 << 30, u32::MAX] {
+            let error = decode(NAME, &BlobRef { len, ..blob }, 7, &stored).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption);
+            assert!(
+                error.message().starts_with("blob-000003 (value 000000:5) at byte 7: want "),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_codec_that_this_build_lacks_is_unsupported() {
+        let blob = BlobRef { codec: Codec::Zstd, ..BlobRef::raw(Address(5), b"abc") };
+        let error = decode(NAME, &blob, 7, b"abc").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_value_is_read_from_its_place_in_a_file() {
+        let (sim, path) = (Sim::new(1), Path::new("/blob-000003"));
+        sim.write_file(path, b"......large").unwrap();
+        let file = sim.open(path).unwrap();
+        let blob = BlobRef::raw(Address(6), b"large");
+        assert_eq!(read_value(&*file, NAME, 11, &blob, 6).unwrap(), b"large");
+        for at in [0, 5, 7, 1 << 40] {
+            let error = read_value(&*file, NAME, 11, &blob, at).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+        }
+        sim.break_reads(path, 8..9).unwrap();
+        let error = read_value(&*file, NAME, 11, &blob, 6).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
     }
 }

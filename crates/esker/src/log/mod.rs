@@ -3,6 +3,7 @@
 //! ```text
 //! commit   LogTail::reserve (under the caller's lock) → Reservation::fill (in parallel) → LogFile::sync
 //! recover  LogReader::next, until it ends, or says what is damaged
+//! read     large::read_value, for a value that stayed in its log
 //! ```
 //!
 //! This room knows frames, entries and marks. It does not know collections, memtables or the

@@ -22,7 +22,7 @@ use super::filter::Place;
 use super::format::{
     Damage, FOOTER_BYTES, Layout, Sealed, TRAILER_BYTES, damaged, decode_footer, to_u64, to_usize,
 };
-use super::handle::{Asked, Seat};
+use super::handle::{Asked, Counted};
 use super::index::{Child, Index};
 use super::properties::{Properties, Refusal, SegmentMeta};
 use crate::base::coding::Decoder;
@@ -68,7 +68,7 @@ pub struct SegmentReader {
     pub(super) layout: Layout,
     pub(super) properties: Properties,
     meta: SegmentMeta,
-    seat: Option<Seat>,
+    counted: Option<Counted>,
     /// Partitions, top index and filter pieces of a file that is not mapped, while the cache has them.
     at_hand: Box<[ArcSwapWeak<Block>]>,
 }
@@ -251,12 +251,12 @@ impl SegmentReader {
         let meta = properties.meta(id, bytes);
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let cache = cache.clone();
-        Ok(Self { source, cache, verified, layout, properties, meta, seat: None, at_hand })
+        Ok(Self { source, cache, verified, layout, properties, meta, counted: None, at_hand })
     }
 
-    /// The same, counted by `seat`.
-    pub(super) fn seated(self, seat: Seat) -> Self {
-        Self { seat: Some(seat), ..self }
+    /// The same, counted.
+    pub(super) fn counted(self, counted: Counted) -> Self {
+        Self { counted: Some(counted), ..self }
     }
 
     /// What the manifest keeps of it.
@@ -271,8 +271,8 @@ impl SegmentReader {
     /// Counts what the filter said to a point read.
     #[inline]
     pub(super) fn count(&self, asked: Asked) {
-        if let Some(seat) = &self.seat {
-            seat.count(asked);
+        if let Some(counted) = &self.counted {
+            counted.count(asked);
         }
     }
 
