@@ -118,12 +118,6 @@ impl LiveBlob {
             }
             self.dead_values = self.dead_values.saturating_add(1);
         }
-        let too_much = |found| {
-            let want = format!("figures within {} values, {} bytes", self.meta.values, {
-                self.meta.stored_bytes
-            });
-            refused("dead", self.name(), want, found)
-        };
         let bytes = self.dead_bytes.checked_add(dead.bytes);
         let left = bytes.and_then(|bytes| self.meta.stored_bytes.checked_sub(bytes));
         let values = self.meta.values.checked_sub(self.dead_values);
@@ -131,8 +125,11 @@ impl LiveBlob {
             // Whatever is left has at least a byte a value, and none without values.
             (Some(values), Some(left)) if values <= left && (values == 0) == (left == 0) => {}
             _ => {
-                let found = format!("{} values, {} bytes more", self.dead_values, dead.bytes);
-                return Err(too_much(found));
+                let BlobMeta { values, stored_bytes, .. } = self.meta;
+                let want = format!("figures within {values} values, {stored_bytes} bytes");
+                let (before, more) = (self.dead_bytes, dead.bytes);
+                let found = format!("{} values, {before} + {more} bytes", self.dead_values);
+                return Err(refused("dead", self.name(), want, found));
             }
         }
         self.dead_bytes = bytes.unwrap_or(u64::MAX);
@@ -377,4 +374,4 @@ fn check_blob(meta: &BlobMeta, next_file: FileId) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

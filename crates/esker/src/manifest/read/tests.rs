@@ -1,5 +1,6 @@
 //! Cuts, flips, zeros, moved lines, foreign files, hostile text.
 
+use super::super::blobs::tests::{at, cleaned, cleaning, dead, kills, two_files};
 use super::super::state::tests::{compaction, flush, meta, placed, three_runs};
 use super::super::store::Store;
 use super::*;
@@ -328,6 +329,81 @@ fn a_person_can_read_it_and_its_chain() {
     audit(&env, dir(), &list(&env), &mut each).unwrap().unwrap();
     assert_eq!(ordinals, [1, 2, 3]);
     assert_eq!(texts.as_bytes(), &bytes[..steps[2].0]);
+}
+
+/// MACE-17: who came, who died, who went.
+#[test]
+fn a_person_can_read_of_blob_files() {
+    let (_, env) = world();
+    let mut store = Store::create(&env, dir(), FileId(6), &two_files()).unwrap();
+    store.append(&kills(vec![dead(42, &[at(42, 3000), at(42, 4000)])])).unwrap();
+    let late = vec![dead(60, &[at(42, 3000), at(42, 4000)])];
+    let edit = cleaning(store.state(), &[41, 42], vec![cleaned(60)], late);
+    store.append(&edit).unwrap();
+    let text = describe(&env, dir(), &list(&env)).unwrap().join("\n");
+    for part in [
+        "added    blob-000041: 10 values of 3000 bytes, 10000 bytes, addresses 000041:0 to \
+         000041:9999 in 1 interval\n",
+        "died     2 values of 600 bytes in blob-000041, 8 of 10 live\n",
+        "2 blob files, 5400 of 6000 stored bytes live\n",
+        "transaction 2 at byte ",
+        "died     2 values of 600 bytes in blob-000042, 8 of 10 live\n",
+        ": clean\n  removed  blob-000041\n  removed  blob-000042\n  added    blob-000060: 18 values",
+        "1 blob file, 4800 of 5400 stored bytes live\n",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert_eq!(read_dir(&env).unwrap().unwrap().0, *store.state());
+}
+
+/// F-38, F-39: lines of blob files, with good checksums.
+#[test]
+fn newer_and_hostile_lines_of_blob_files() {
+    let header = "esker manifest 1 000006";
+    let total = format!("total {0} dropped={0}", "0".repeat(32));
+    let blob = format!(
+        "add-blob blob-000004 bytes=18446744073709551615 values=18446744073709551610 \
+         stored=18446744073709551615 least=0 setsum={} intervals=000004:0..000004:17179869183",
+        "0".repeat(32)
+    );
+    let dead = |list: &str| format!("dead blob-000004 bytes=7 count=2 addresses={list}");
+    let tick = "ticks blob-000004 up1=18446744073709551615 up2=0";
+    let last = "tick 18446744073709551615";
+    let read = |lines: &[&str]| {
+        let mut texts = vec![header, &total, "next-file 000005", &blob];
+        texts.extend(lines);
+        read_bytes(&sealed(6, &texts))
+    };
+    // Figures at their limits are no damage, and the clock stops there.
+    let good = [tick, last, "end 1", &dead("000004:5,+9"), "end 2"];
+    let state = read(&good).unwrap().state.unwrap();
+    assert_eq!((state.tick, state.blobs.iter().next().unwrap().dead_values), (u64::MAX, 2));
+    let run = dead("000004:0,+1*1152921504606846976");
+    let cases: [(&[&str], ErrorKind, &str); 9] = [
+        (&["end 1"], ErrorKind::Corruption, "ticks"),
+        (&[tick, "end 1"], ErrorKind::Corruption, "ascend"),
+        (&[tick, last, &run, "end 1"], ErrorKind::Corruption, "a line of dead"),
+        (&[tick, last, &dead("000004:5"), "end 1"], ErrorKind::Corruption, "a line of dead"),
+        (&[tick, last, &dead("000005:5,+9"), "end 1"], ErrorKind::Corruption, "its intervals"),
+        (&[tick, last, "end 1", tick, "end 2"], ErrorKind::Corruption, "first transaction"),
+        (&[tick, last, "end 1", last, "end 2"], ErrorKind::Corruption, "first transaction"),
+        (
+            &[tick, last, "end 1", "dead blob-000004 colour=1", "end 2"],
+            ErrorKind::Unsupported,
+            "colour",
+        ),
+        (
+            &[tick, last, "end 1", "remove-blob blob-000004", "end 2"],
+            ErrorKind::Corruption,
+            "live values",
+        ),
+    ];
+    for (texts, kind, named) in cases {
+        let error = read(texts).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{texts:?}: {error}");
+        assert!(error.message().contains(named), "{texts:?}: {error}");
+        assert!(error.message().contains("manifest-000006"), "{texts:?}: {error}");
+    }
 }
 
 /// Golden bytes: the format.
