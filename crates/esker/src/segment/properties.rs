@@ -286,7 +286,7 @@ mod tests {
         let (properties, layout) = sample();
         assert_eq!(Properties::decode(&properties.encode(), &layout).unwrap(), properties);
         let meta = properties.meta(FileId(4), 12);
-        assert_eq!((meta.entries, meta.deletes, meta.range_deletes), (124, 20, 1));
+        assert_eq!((meta.entries, meta.deletes, meta.range_deletes), (131, 20, 1));
         let with_prefixes = Properties { prefix_filter: 300, ..properties };
         let bytes = with_prefixes.encode();
         assert_eq!(Properties::decode(&bytes, &layout).unwrap(), with_prefixes);
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn unknown_fields_are_skipped_unless_they_are_required() {
         let (properties, layout) = sample();
-        for (tag, is_required) in [(18, false), (127, false), (128, true), (1 << 40, true)] {
+        for (tag, is_required) in [(22, false), (127, false), (128, true), (1 << 40, true)] {
             let mut bytes = properties.encode();
             put_varint(&mut bytes, tag);
             bytes.extend([2, 9, 9]);
