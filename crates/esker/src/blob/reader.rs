@@ -110,6 +110,16 @@ impl BlobReader {
         read_value(&*self.file, self.name(), self.meta.bytes, blob, at)
     }
 
+    /// The bytes of `blob` as they are stored, which were verified to be the value.
+    ///
+    /// Cost and errors: as of [`BlobReader::read`].
+    pub fn read_stored(&self, blob: &BlobRef) -> Result<Vec<u8>> {
+        let at = self.locate(blob)?;
+        let stored = read_stored(&*self.file, self.name(), at, to_usize(u64::from(blob.stored)))?;
+        decode(self.name(), blob, at, &stored)?;
+        Ok(stored)
+    }
+
     /// Bytes `range` of the value of `blob`, as far as it has them, without reading the rest.
     ///
     /// No checksum covers a part: what comes is what the disk gave, and only [`BlobReader::read`]
@@ -141,14 +151,10 @@ impl BlobReader {
     /// [`BlobReader::read`].
     pub fn walk(&self, each: impl FnMut(&BlobRef, &[u8]) -> Result<()>) -> Result<()> {
         let mut totals = Totals::default();
-        // A map takes the advice of its file: without read-ahead every page would be waited for.
-        self.file.advise_random(false);
-        let walked = match &self.table {
-            None => self.walk_log(&mut totals, each),
-            Some(table) => self.walk_table(table, &mut totals, each),
-        };
-        self.file.advise_random(true);
-        walked?;
+        match &self.table {
+            None => self.walk_log(&mut totals, each)?,
+            Some(table) => self.walk_table(table, &mut totals, each)?,
+        }
         totals.check(&self.meta)
     }
 

@@ -12,7 +12,7 @@
 
 use crate::base::error::Result;
 use crate::base::id::{FileId, SeqNo};
-use crate::env::{Env, Gate};
+use crate::env::{Env, File, Gate};
 use crate::log::writer::LogFile;
 use crate::memtable::Memtable;
 use parking_lot::Mutex;
@@ -27,10 +27,37 @@ pub struct Generation {
     pub log_id: FileId,
     /// Its log.
     pub log: Arc<LogFile>,
+    /// The same file, to read large values from.
+    pub file: Arc<dyn File>,
     /// Its memtable.
     pub memtable: Arc<Memtable>,
     /// Bytes of it that were replayed: no writer was admitted with them.
     pub replayed_bytes: u64,
+}
+
+/// A log that was created, empty.
+#[derive(Clone, Debug)]
+pub struct NewLog {
+    /// Its number.
+    pub id: FileId,
+    /// Where it is written.
+    pub log: Arc<LogFile>,
+    /// Where it is read.
+    pub file: Arc<dyn File>,
+}
+
+impl Generation {
+    /// A generation of `memtable` and `new`, which carries its large values from now on.
+    pub fn new(new: NewLog, memtable: Arc<Memtable>) -> Self {
+        let NewLog { id: log_id, log, file } = new;
+        memtable.add_log(log_id, &file);
+        Self { log_id, log, file, memtable, replayed_bytes: 0 }
+    }
+
+    /// Its log, for another memtable.
+    pub fn new_log(&self) -> NewLog {
+        NewLog { id: self.log_id, log: self.log.clone(), file: self.file.clone() }
+    }
 }
 
 /// A generation that takes no more writes, on its way to a segment.

@@ -15,9 +15,11 @@
 
 pub mod ahead;
 pub mod durability;
+pub mod fill;
 pub mod generation;
 pub mod group;
 pub mod line;
+pub mod outline;
 pub mod pace;
 pub mod poison;
 pub mod replay;
@@ -33,9 +35,10 @@ use crate::log::writer::{LogFile, LogTail, Reservation};
 use crate::memtable::{Memtable, Slot};
 use crate::tree::view::Views;
 pub use durability::Durability;
-use generation::{Generation, Queue, Sealed};
+use generation::{Generation, NewLog, Queue, Sealed};
 use group::{Group, Stage};
 use line::{Line, Ticket};
+use outline::Outlined;
 use pace::Pace;
 use parking_lot::Mutex;
 use poison::Poison;
@@ -46,7 +49,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqC
 /// What the commit path needs from the database around it.
 pub trait Host: Send + Sync {
     /// Creates an empty log, whose name is durable and known to the manifest. Slow: it syncs.
-    fn new_log(&self) -> Result<(FileId, Arc<LogFile>)>;
+    fn new_log(&self) -> Result<NewLog>;
     /// A generation was sealed, or the one that is written is half full: there is work.
     fn wake(&self);
     /// Why background work is stuck, if it is.
@@ -80,6 +83,10 @@ pub struct Start {
     pub sealed_max: usize,
     /// Bytes of a memtable.
     pub slab_bytes: usize,
+    /// Bytes of a log from which on its generation is sealed, however little its memtable holds.
+    pub log_bytes: u64,
+    /// Values from this length on stay in the log, out of line.
+    pub blob_threshold: usize,
 }
 
 /// The commit path of one database.
@@ -102,6 +109,8 @@ pub struct Committer {
     idle: AtomicBool,
     sealed_max: usize,
     slab_bytes: usize,
+    log_bytes: u64,
+    blob_threshold: usize,
     pace: Arc<Pace>,
 }
 
@@ -134,6 +143,7 @@ struct Claim<'a> {
 /// All that a write has claimed.
 struct Places<'a> {
     claim: Claim<'a>,
+    log_id: FileId,
     log: Reservation,
     memtable: Arc<Memtable>,
     slot: Slot,
@@ -179,6 +189,8 @@ impl Committer {
             idle: AtomicBool::new(true),
             sealed_max: start.sealed_max,
             slab_bytes: start.slab_bytes,
+            log_bytes: start.log_bytes,
+            blob_threshold: start.blob_threshold,
             pace: start.pace,
         }
     }
@@ -226,14 +238,41 @@ impl Committer {
             // Nothing is on disk then, and still every write before it.
             return if durability == Durability::Sync { self.sync() } else { Ok(()) };
         }
-        let bytes = Memtable::need(ops);
+        let least = self.blob_threshold;
+        match Outlined::of(ops, least) {
+            None => {
+                let places = self.enter(ops, Memtable::need(ops), Layout::Blocks)?;
+                self.write(ops, ops, places, durability)
+            }
+            Some(mut large) => {
+                let places = self.enter(ops, Memtable::need(&large), Layout::Whole)?;
+                let Places { log_id, log, first, .. } = &places;
+                let offsets = Outlined::offsets(ops, least, log.payload_at(), *first);
+                large.place(*log_id, offsets);
+                self.write(ops, &large, places, durability)
+            }
+        }
+    }
+
+    /// Admits a write and claims its places.
+    fn enter(&self, ops: &impl Ops, bytes: usize, layout: Layout) -> Result<Places<'_>> {
         // With nothing to flush there is nothing to wait for.
         let ended = || self.queue.is_empty() || self.host.stuck().is_some();
         self.pace.admit(&*self.env, bytes as u64, &self.poison, ended)?;
-        let claimed = self.claim(ops, bytes).inspect_err(|_| self.pace.cancel(bytes as u64));
-        let Places { claim, log, memtable, slot, first } = claimed?;
+        self.claim(ops, bytes, layout).inspect_err(|_| self.pace.cancel(bytes as u64))
+    }
+
+    /// Fills the places: `ops` go to the log, `records` into the memtable.
+    fn write(
+        &self,
+        ops: &impl Ops,
+        records: &impl Ops,
+        places: Places<'_>,
+        durability: Durability,
+    ) -> Result<()> {
+        let Places { claim, log, memtable, slot, first, .. } = places;
         self.fill(ops, log).inspect_err(|error| self.fail(error))?;
-        memtable.fill(slot, ops, first);
+        memtable.fill(slot, records, first);
         let last = claim.finish();
         if self.idle.load(Relaxed) && self.idle.swap(false, SeqCst) {
             self.host.wake();
@@ -255,7 +294,7 @@ impl Committer {
     }
 
     /// Takes places for `ops`, which need `bytes` of memtable; waits for room first.
-    fn claim(&self, ops: &impl Ops, bytes: usize) -> Result<Places<'_>> {
+    fn claim(&self, ops: &impl Ops, bytes: usize, layout: Layout) -> Result<Places<'_>> {
         let mut len = OpsLen::at(ops, SeqNo(self.near.load(SeqCst)));
         loop {
             let mut front = self.front.lock();
@@ -268,22 +307,27 @@ impl Committer {
                 self.line.wait_room(&*self.env, count, &self.poison)?;
                 continue;
             };
-            if let Some(slot) = front.generation.memtable.reserve(bytes) {
+            let log_is_full = front.tail.position() >= self.log_bytes;
+            let memtable = &front.generation.memtable;
+            let slot = if log_is_full { None } else { memtable.reserve(bytes) };
+            if let Some(slot) = slot {
                 let first = front.next;
                 if !len.fits(first) {
                     self.near.store(first.0, SeqCst);
                     len = OpsLen::at(ops, first);
                 }
-                let log = front.tail.reserve(&len, first, Layout::Blocks)?;
+                let log = front.tail.reserve(&len, first, layout)?;
                 let claim = self.step_in(&mut front, ticket, log.last());
+                let log_id = front.generation.log_id;
                 let memtable = front.generation.memtable.clone();
-                let half_full = memtable.used_bytes() * 2 >= memtable.capacity();
+                let half_full = memtable.used_bytes() * 2 >= memtable.capacity()
+                    || front.tail.position() * 2 >= self.log_bytes;
                 let ask = half_full && !std::mem::replace(&mut front.asked, half_full);
                 drop(front);
                 if ask {
                     self.host.wake();
                 }
-                return Ok(Places { claim, log, memtable, slot, first });
+                return Ok(Places { claim, log_id, log, memtable, slot, first });
             }
             let full = self.queue.len() >= self.sealed_max;
             if !full && self.rotate(&mut front, bytes) {
@@ -349,19 +393,19 @@ impl Committer {
         let mut memtable = Memtable::with_capacity(self.slab_bytes.max(bytes))?;
         ready(&mut memtable);
         // A log takes a batch of any size: only the memtable was too small for this one.
-        let before = before.map(|small| (small.log_id, small.log));
-        let (log_id, log) = match before.clone() {
+        let before = before.map(|small| small.new_log());
+        let log = match before.clone() {
             Some(small) => small,
             None => self.host.new_log()?,
         };
-        let memtable = Arc::new(memtable);
+        let prepared = Generation::new(log, Arc::new(memtable));
         let mut front = self.front.lock();
         let is_there = front.prepared.as_ref().map(|ready| ready.log_id);
-        if is_there != before.map(|(log_id, _)| log_id) {
+        if is_there != before.map(|log| log.id) {
             // Another writer has rotated into the small one meanwhile: its log is taken.
             return Ok(());
         }
-        front.prepared = Some(Generation { log_id, log, memtable, replayed_bytes: 0 });
+        front.prepared = Some(prepared);
         Ok(())
     }
 

@@ -11,17 +11,17 @@
 //!    predecessor lost a tail that nobody promised, the successor and all behind it are dropped and
 //!    reported: never is a replay across a hole.
 //! 3. Frames at or below the manifest's flushed number are in segments already, and are skipped.
-//! 4. Numbers, kinds and order go into the memtable as they stand in the log: replayed state equals
-//!    live state (BLOB-15).
+//! 4. Each log is read once. What a later log promises of an earlier one is looked up only when the
+//!    earlier one ends too soon: then it tells a lost tail from damage.
+//! 5. Reading and filling memtables go side by side: see [`fill`](super::fill).
 
-use crate::base::batch::{Op, Ops};
+use super::fill::{Filling, Source};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
-use crate::base::key::{Entry, Kind, split_full_key};
 use crate::env::names::FileKind;
 use crate::env::{Access, Env, path_in, read_whole};
 use crate::log::marks::Previous;
-use crate::log::reader::{End, Frame, LogReader, Promise};
+use crate::log::reader::{End, LogReader, Promise};
 use crate::memtable::Memtable;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub struct Replay<'a> {
     pub flushed: SeqNo,
     /// Bytes of a memtable.
     pub slab_bytes: usize,
+    /// Values from this length on stay in the log, out of line.
+    pub blob_threshold: usize,
 }
 
 /// A memtable that is full of replayed operations.
@@ -90,27 +92,38 @@ pub struct Replayed {
 }
 
 impl Replay<'_> {
-    /// Reads the logs. Memory: the memtables, and one log at a time where files are not mapped.
+    /// Reads the logs, each once, while another thread fills memtables. Memory: the memtables, and
+    /// one log at a time where files are not mapped.
     ///
     /// Errors: `Corruption` naming file and offset; `Io`. Nothing on disk is changed.
     pub fn run(&self) -> Result<Replayed> {
         let mut out = Replayed { last: self.flushed, ..Replayed::default() };
-        let promises = self.promises()?;
-        let mut lengths: Vec<u64> = Vec::new();
-        let mut hole = false;
-        for (&log, promise) in self.logs.iter().zip(&promises) {
-            hole = hole || self.is_behind_a_hole(log, &lengths)?;
-            if hole {
-                let bytes = self.open(log, Promise::default())?.1;
-                out.dropped.push(Dropped { log, at: 0, bytes });
-                continue;
+        let mut filling = Filling::start(self.env, self.slab_bytes, self.blob_threshold)?;
+        let mut ends: Vec<End> = Vec::new();
+        for (index, &log) in self.logs.iter().enumerate() {
+            let (source, mut reader) = self.open(log, self.promise(log))?;
+            // The first frame tells of the log before; an error in it comes again below.
+            let begins = reader.next().is_ok_and(|frame| frame.is_some());
+            if begins && self.is_behind_a_hole(log, reader.previous(), &ends)? {
+                self.refuse_if_promised()?;
+                self.drop_from(index, &mut out)?;
+                break;
             }
-            lengths.push(self.replay_log(log, *promise, &mut out)?.length());
+            let end = self.replay_log(&source, &mut filling, &mut out)?;
+            ends.push(end);
         }
+        let filled = filling.finish()?;
+        (out.full, out.memtable, out.operations) =
+            (filled.full, filled.memtable, filled.operations);
         Ok(out)
     }
 
-    fn open(&self, log: FileId, promise: Promise) -> Result<(LogReader, u64)> {
+    /// What the manifest promises of a log.
+    fn promise(&self, log: FileId) -> Promise {
+        self.promised.filter(|end| end.log == log).map_or(Promise::default(), promise_of)
+    }
+
+    fn open(&self, log: FileId, promise: Promise) -> Result<(Source, LogReader)> {
         let name = FileKind::Log.name(log);
         let path = path_in(self.dir, name);
         let file = self.env.open(&path).map_err(|error| match error.kind() {
@@ -122,51 +135,56 @@ impl Replay<'_> {
         })?;
         let map = read_whole(&*file, self.access)
             .map_err(|error| Error::io(format!("read {name}"), error))?;
-        let bytes = map.bytes().len() as u64;
-        Ok((LogReader::new(log, map, promise), bytes))
+        let reader = LogReader::new(log, map.clone(), promise);
+        Ok((Source { log, file, map }, reader))
     }
 
-    /// What is promised of each log: by the manifest, or by a successor that is itself durable. A
-    /// durable mark anywhere in a later log promises all logs before it.
-    fn promises(&self) -> Result<Vec<Promise>> {
-        let mut promises = vec![Promise::default(); self.logs.len()];
+    /// Books log `at` and all behind it as dropped.
+    fn drop_from(&self, at: usize, out: &mut Replayed) -> Result<()> {
+        for &log in self.logs.iter().skip(at) {
+            let bytes = self.open(log, Promise::default())?.0.map.bytes().len() as u64;
+            out.dropped.push(Dropped { log, at: 0, bytes });
+        }
+        Ok(())
+    }
+
+    /// Some log begins behind a tail that was lost. Errors: `Corruption` if that tail was promised:
+    /// by the manifest, or by a durable mark anywhere behind it.
+    fn refuse_if_promised(&self) -> Result<()> {
+        let mut promised: Option<Previous> = None;
         let mut durable = false;
-        for (index, &log) in self.logs.iter().enumerate().rev() {
-            if let Some(end) = self.promised.filter(|end| end.log == log)
-                && let Some(promise) = promises.get_mut(index)
-            {
-                *promise = Promise { length: Some(end.length), last: Some(end.last) };
-                durable = true;
-            }
-            if index == 0 {
-                break;
-            }
-            let promise = promises.get(index).copied().unwrap_or_default();
-            let (mut reader, _) = self.open(log, promise)?;
+        for &log in self.logs.iter().rev() {
+            let before = promised.take().filter(|end| end.log == log);
+            let promise = before.map_or(self.promise(log), promise_of);
+            durable |= promise.length.is_some();
+            let mut reader = self.open(log, promise)?.1;
             while reader.next()?.is_some() {}
             durable |= reader.durable() > 0;
-            let previous = reader.previous().filter(|_| durable);
-            if let Some(Previous { log, length, last }) = previous
-                && let Some(before) = self.logs.iter().position(|other| *other == log)
-                && let Some(promise) = promises.get_mut(before)
-            {
-                *promise = Promise { length: Some(length), last: Some(last) };
-            }
+            promised = reader.previous().filter(|_| durable);
         }
-        Ok(promises)
+        Ok(())
     }
 
-    fn replay_log(&self, log: FileId, promise: Promise, out: &mut Replayed) -> Result<End> {
-        let (mut reader, _) = self.open(log, promise)?;
+    fn replay_log(
+        &self,
+        source: &Source,
+        filling: &mut Filling<'_>,
+        out: &mut Replayed,
+    ) -> Result<End> {
+        let log = source.log;
+        let mut reader = LogReader::new(log, source.map.clone(), self.promise(log));
         out.logs_read += 1;
         let mut first = true;
         loop {
             let Some(frame) = reader.next()? else { break };
-            self.replay_frame(log, &frame, out)?;
+            if frame.last > self.flushed {
+                filling.push(source, &frame)?;
+            }
             if std::mem::take(&mut first) {
                 self.check_origin(log, reader.previous())?;
             }
         }
+        filling.send()?;
         let end = reader.end().unwrap_or(End::Clean { length: 0, last: SeqNo::ZERO });
         out.bytes += end.length();
         if end.length() > 0 {
@@ -196,100 +214,32 @@ impl Replay<'_> {
 
     /// Whether a log has a whole first frame. Errors: `Corruption` if that frame is another log's.
     pub fn is_written(&self, log: FileId) -> Result<bool> {
-        Ok(self.open(log, Promise::default())?.0.next()?.is_some())
+        Ok(self.open(log, Promise::default())?.1.next()?.is_some())
     }
 
-    /// Whether `log` begins behind a tail that the log before it has lost; `lengths` are what was
-    /// found of those before it. Logs in which nothing was ever written are no links of the chain.
-    fn is_behind_a_hole(&self, log: FileId, lengths: &[u64]) -> Result<bool> {
-        let (mut reader, _) = self.open(log, Promise::default())?;
-        if !reader.next().is_ok_and(|frame| frame.is_some()) {
-            return Ok(false);
-        }
-        let Some(previous) = reader.previous() else { return Ok(false) };
+    /// Whether `log` begins behind a tail that the log before it has lost; `ends` are those of the
+    /// logs before. Logs in which nothing was ever written are no links of the chain.
+    fn is_behind_a_hole(
+        &self,
+        log: FileId,
+        previous: Option<Previous>,
+        ends: &[End],
+    ) -> Result<bool> {
+        let Some(previous) = previous else { return Ok(false) };
         let place = self.logs.iter().position(|other| *other == previous.log);
-        let Some(&found) = place.and_then(|place| lengths.get(place)) else { return Ok(false) };
-        if found > previous.length {
-            return Err(Error::corruption(
-                FileKind::Log.name(previous.log),
-                previous.length,
-                format!("the end of the log, as {} says", FileKind::Log.name(log)),
-                format!("frames up to byte {found}"),
-            ));
+        let Some(found) = place.and_then(|place| ends.get(place)) else { return Ok(false) };
+        let (end, last) = (found.length(), found.last());
+        let differs = end == previous.length && last != previous.last;
+        if end > previous.length || differs {
+            let want = format!("the end of the log, as {} says", FileKind::Log.name(log));
+            let found = format!("frames up to byte {end} and number {last}");
+            let name = FileKind::Log.name(previous.log);
+            return Err(Error::corruption(name, previous.length, want, found));
         }
-        Ok(found < previous.length)
-    }
-
-    fn replay_frame(&self, log: FileId, frame: &Frame<'_>, out: &mut Replayed) -> Result<()> {
-        if frame.last <= self.flushed {
-            return Ok(());
-        }
-        let mut ops = FrameOps(Vec::new());
-        for (entry, number) in frame.operations().zip(frame.first.0..) {
-            if entry.seq.0 != number {
-                return Err(Error::corruption(
-                    FileKind::Log.name(log),
-                    frame.at,
-                    format!("operation {number}"),
-                    entry.seq,
-                ));
-            }
-            ops.0.push(op_of(&entry).ok_or_else(|| {
-                let want = "a key with a collection id";
-                Error::corruption(FileKind::Log.name(log), frame.at, want, "a shorter one")
-            })?);
-        }
-        if ops.0.is_empty() {
-            return Ok(());
-        }
-        let bytes = Memtable::need(&ops);
-        let reserved = out.memtable.as_ref().and_then(|memtable| memtable.reserve(bytes));
-        let slot = match reserved {
-            Some(slot) => slot,
-            None => {
-                if let Some(memtable) = out.memtable.take() {
-                    let last = SeqNo(frame.first.0 - 1);
-                    out.full.push(Full { memtable, last, logs_from: log });
-                }
-                let fresh = Memtable::with_capacity(self.slab_bytes.max(bytes))?;
-                let slot = fresh.reserve(bytes).ok_or_else(|| {
-                    Error::new(ErrorKind::Io, "a memtable of its own size refused a batch")
-                })?;
-                out.memtable = Some(Arc::new(fresh));
-                slot
-            }
-        };
-        if let Some(memtable) = &out.memtable {
-            memtable.fill(slot, &ops, frame.first);
-        }
-        out.operations += ops.0.len() as u64;
-        Ok(())
+        Ok(end < previous.length)
     }
 }
 
-/// The operations of a frame.
-struct FrameOps<'a>(Vec<Op<'a>>);
-
-impl Ops for FrameOps<'_> {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Op<'_>> {
-        self.0.iter().copied()
-    }
-}
-
-/// The operation that was logged as `entry`.
-fn op_of<'a>(entry: &Entry<'a>) -> Option<Op<'a>> {
-    let (collection, key) = split_full_key(entry.key)?;
-    let value = match entry.kind {
-        // The end of a range is logged as a full key; one of the next collection is an open end.
-        Kind::RangeDelete => match split_full_key(entry.value)? {
-            (id, end) if id == collection => end,
-            _ => &[],
-        },
-        _ => entry.value,
-    };
-    Some(Op { kind: entry.kind, collection, key, value })
+fn promise_of(end: Previous) -> Promise {
+    Promise { length: Some(end.length), last: Some(end.last) }
 }

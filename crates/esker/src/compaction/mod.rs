@@ -4,6 +4,7 @@
 //! [`simulate`] runs the policy on a model and says what it costs. None of them knows a version, a
 //! manifest or a snapshot: they are handed values. `README.md` beside them shows the figures.
 
+pub mod clean;
 pub mod job;
 pub mod policy;
 pub mod simulate;

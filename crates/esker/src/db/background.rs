@@ -169,7 +169,10 @@ fn compact(core: &Core, writing: &Writing) -> Result<Next> {
     if !core.options.background || writing.committer.poison().is_set() {
         return Ok(Next::Wait(None));
     }
-    if core.compact_step(writing, Want::Due)? {
+    let stepped = core.compact_step(writing, Want::Due)?;
+    // What was dropped has left garbage among the large values.
+    let cleaned = core.clean_step(writing, Want::Due)?;
+    if stepped || cleaned {
         // What this step has freed or made may be another's work.
         writing.background.wake_compaction();
         return Ok(Next::Again);

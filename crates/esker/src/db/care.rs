@@ -19,7 +19,9 @@ impl Core {
         let mut check = Check { core: self, report: VerifyReport::default(), total: 0, progress };
         let (state, view) = check.manifest()?;
         let Some(state) = state else { return Ok(check.report) };
-        check.total = view.version.segments().map(|segment| segment.meta().bytes).sum();
+        let blobs = view.version.blobs.iter().map(|blob| blob.meta().bytes);
+        let segments = view.version.segments().map(|segment| segment.meta().bytes);
+        check.total = segments.chain(blobs).sum();
         check.report.checksum = state.present + state.dropped;
         let mut sum = Setsum::ZERO;
         for segment in view.version.segments() {
@@ -43,6 +45,22 @@ impl Core {
             let message = format!("the segments sum to {sum}, want {}", state.present);
             let error = Error::new(ErrorKind::Corruption, message);
             check.damaged(FileKind::Manifest.name(state.next_file), error)?;
+        }
+        for blob in view.version.blobs.iter() {
+            let name = FileKind::Blob.name(blob.meta().id);
+            let before = check.report.bytes;
+            let mut done = before;
+            let result = blob.walk(|_, stored| {
+                done += stored.len() as u64;
+                (check.progress)(done, check.total);
+                Ok(())
+            });
+            check.report.files += 1;
+            check.report.bytes = before + blob.meta().bytes;
+            (check.progress)(check.report.bytes, check.total);
+            if let Err(error) = result {
+                check.damaged(name, error)?;
+            }
         }
         check.logs(&state)?;
         Ok(check.report)
@@ -147,10 +165,13 @@ impl Check<'_> {
             }
         };
         let is_read = |state: &State| {
-            state.segments().eq(view.version.segments().map(|segment| segment.meta()))
+            let version = &view.version;
+            let blobs = state.blobs.iter().map(|blob| &blob.meta);
+            state.segments().eq(version.segments().map(|segment| segment.meta()))
+                && blobs.eq(version.blobs.iter().map(|blob| blob.meta()))
         };
         if !state.as_ref().is_none_or(is_read) {
-            let message = format!("{name} names other segments than those that are read");
+            let message = format!("{name} names other files than those that are read");
             self.damaged(name, Error::new(ErrorKind::Corruption, message))?;
         }
         Ok((state, view))

@@ -177,9 +177,14 @@ impl Collection {
         get_all(&view, self.id, keys, core.visible())
     }
 
-    /// Whether a key is present. Errors as of [`Collection::get`].
+    /// Whether a key is present; a value out of line is not read for it. Errors as of
+    /// [`Collection::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(self.get(key)?.is_some())
+        let core = &self.handle.core;
+        core.check_open()?;
+        let lookup = Lookup::new(self.id, key.as_ref());
+        let view = core.views.load();
+        view.contains(&lookup, core.visible())
     }
 
     /// The pair with the smallest key.
@@ -275,9 +280,11 @@ impl View {
         get_all(&core.views.load_full(), self.id, keys, self.pin.seq())
     }
 
-    /// Whether a key was present.
+    /// Whether a key was present; a value out of line is not read for it.
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(self.get(key)?.is_some())
+        let core = &self.handle.core;
+        core.check_open()?;
+        core.views.load().contains(&Lookup::new(self.id, key.as_ref()), self.pin.seq())
     }
 
     /// The pair with the smallest key.

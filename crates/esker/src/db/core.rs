@@ -30,10 +30,9 @@ use crate::env::{Env, Lock, path_in};
 use crate::manifest::{Balance, Edit, Placed, Reason};
 use crate::merge::retain::Keep;
 use crate::merge::rewrite::{Progress, Rewrite, Rewritten};
-use crate::segment::handle::Shelf;
 use crate::segment::{SegmentMeta, WriterOptions};
 use crate::tree::flush::flush;
-use crate::tree::version::{Version, fresh};
+use crate::tree::version::{Shelves, fresh};
 use crate::tree::view::Views;
 use crate::txn::snapshot::Registry;
 use parking_lot::{Mutex, RwLock};
@@ -54,7 +53,7 @@ pub struct Core {
     pub(super) dir: PathBuf,
     pub(super) options: Options,
     pub(super) views: Arc<Views>,
-    pub(super) shelf: Arc<Shelf>,
+    pub(super) shelves: Shelves,
     pub(super) snapshots: Arc<Registry>,
     pub(super) catalog: RwLock<Catalog>,
     pub(super) recovery: RecoveryReport,
@@ -108,9 +107,11 @@ impl Core {
     pub fn flush_one(&self, writing: &Writing) -> Result<bool> {
         let Some(sealed) = writing.queue.oldest() else { return Ok(false) };
         writing.committer.wait_visible(sealed.last)?;
-        let mut written = Vec::new();
-        let result = self.flush_sealed(writing, &sealed, &mut written);
-        self.finish_job(result, &written)?;
+        let (mut written, mut blobs) = (Vec::new(), Vec::new());
+        let result = self.flush_sealed(writing, &sealed, &mut written, &mut blobs);
+        let segments = written.iter().map(|id| FileKind::Segment.name(*id));
+        let blobs = blobs.iter().map(|id| FileKind::Blob.name(*id));
+        self.finish_job(result, segments.chain(blobs))?;
         Ok(true)
     }
 
@@ -119,6 +120,7 @@ impl Core {
         writing: &Writing,
         sealed: &Sealed,
         written: &mut Vec<FileId>,
+        blobs: &mut Vec<FileId>,
     ) -> Result<()> {
         let keep = Keep {
             snapshots: self.snapshots.pinned(),
@@ -127,25 +129,27 @@ impl Core {
         };
         let tick = self.flush_tick(writing, sealed);
         let rewritten = self.rewriting(writing, &tick, &keep, |rewrite| {
+            rewrite.tells_kept = true;
             flush(&sealed.memtable, sealed.last, rewrite, written)
         })?;
+        let large = (rewritten.kept.as_slice(), rewritten.killed.as_slice());
+        let large = self.keep_large(writing, sealed, large, blobs)?;
         let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
         self.counters.flushes.add(1);
         self.counters.bytes_flushed.add(bytes);
         let edit = Edit {
             flushed: Some(sealed.last),
             log_min: Some(sealed.logs_from),
+            add_blobs: large.add,
+            dead: large.dead,
             ..self.edit(writing, &rewritten, Reason::Flush)
         };
-        let fresh = fresh(&rewritten.segments, &self.shelf)?;
+        let fresh = fresh(&rewritten.segments, &self.shelves.segments)?;
         let mut ledger = writing.ledger.lock();
         let logs_before = ledger.state().logs.clone();
-        ledger.record(edit)?;
+        self.publish(writing, &mut ledger, edit, &fresh, Some(&sealed.memtable))?;
         let gone = logs_before.iter().filter(|log| !ledger.state().logs.contains(log));
         let gone: Vec<FileId> = gone.copied().collect();
-        let before = self.views.load_full();
-        let version = Version::of(ledger.state(), &before.version, &fresh, &self.shelf)?;
-        self.views.publish(Arc::new(version), Some(&sealed.memtable));
         writing.committer.note_flushed(sealed.last);
         writing.queue.pop();
         drop(ledger);
@@ -222,6 +226,7 @@ impl Core {
             allocate: &|| writing.ledger.allocate(),
             tick,
             plant: self.options.plant.as_deref(),
+            tells_kept: false,
         };
         let rewritten = job(&mut rewrite)?;
         self.env
@@ -251,12 +256,14 @@ impl Core {
     }
 
     /// After a job: if it failed, what it wrote is removed, unless the manifest may name it.
-    pub(super) fn finish_job(&self, result: Result<()>, written: &[FileId]) -> Result<()> {
+    pub(super) fn finish_job(
+        &self,
+        result: Result<()>,
+        written: impl Iterator<Item = FileName>,
+    ) -> Result<()> {
         let poisoned = self.writing.as_ref().is_some_and(|w| w.committer.poison().is_set());
         if result.is_err() && !poisoned {
-            for id in written {
-                self.remove(FileKind::Segment.name(*id));
-            }
+            written.for_each(|name| self.remove(name));
         }
         result
     }
@@ -277,9 +284,12 @@ impl Core {
 
     /// Removes doomed segments that nobody reads any more, and what could not be removed before.
     pub fn empty_trash(&self) {
-        let doomed = self.shelf.trash.take();
+        let segments = self.shelves.segments.trash.take().into_iter();
+        let blobs = self.shelves.blobs.trash.take().into_iter();
+        let segments = segments.map(|id| FileKind::Segment.name(id));
+        let doomed = segments.chain(blobs.map(|id| FileKind::Blob.name(id)));
         let late = self.writing.as_ref().map(|w| w.background.take_late()).unwrap_or_default();
-        for name in doomed.into_iter().map(|id| FileKind::Segment.name(id)).chain(late) {
+        for name in doomed.chain(late) {
             self.remove(name);
         }
     }

@@ -16,6 +16,7 @@
 //!    drop what a snapshot taken meanwhile still needs (F-43).
 
 use super::core::{Core, Writing};
+use super::large::Outside;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
 use crate::base::key::{Entry, Kind, check_key, check_value};
@@ -24,8 +25,7 @@ use crate::compaction::policy::Policy;
 use crate::env::names::FileKind;
 use crate::manifest::{Balance, Edit, Placed, Reason};
 use crate::segment::{SegmentMeta, SegmentWriter};
-use crate::tree::version::{Version, fresh};
-use std::sync::Arc;
+use crate::tree::version::fresh;
 
 /// How often the pairs are interrupted to see whether the database closes.
 const LOOK_EVERY: u64 = 512;
@@ -35,6 +35,7 @@ struct Sorted<'a> {
     core: &'a Core,
     written: Vec<FileId>,
     segments: Vec<SegmentMeta>,
+    large: Outside<'a>,
     input: Setsum,
     pairs: u64,
     placed: bool,
@@ -50,6 +51,9 @@ impl Drop for Sorted<'_> {
         for id in &self.written {
             self.core.remove(FileKind::Segment.name(*id));
         }
+        for id in &self.large.written {
+            self.core.remove(FileKind::Blob.name(*id));
+        }
     }
 }
 
@@ -64,7 +68,7 @@ impl Core {
         writing.committer.poison().refuse()?;
         let _one_at_a_time = writing.ingesting.lock();
         let number = writing.committer.number_ahead()?;
-        let mut sorted = self.sorted();
+        let mut sorted = self.sorted(writing);
         self.write_sorted(writing, &mut sorted, collection, number, pairs)?;
         if sorted.pairs == 0 {
             return Ok(0);
@@ -79,9 +83,10 @@ impl Core {
         Ok(sorted.pairs)
     }
 
-    fn sorted(&self) -> Sorted<'_> {
-        let (written, segments) = Default::default();
-        Sorted { core: self, written, segments, input: Setsum::ZERO, pairs: 0, placed: false }
+    fn sorted<'a>(&'a self, writing: &'a Writing) -> Sorted<'a> {
+        let (written, segments, input, pairs, placed) = Default::default();
+        let large = Outside::new(self, writing);
+        Sorted { core: self, written, segments, large, input, pairs, placed }
     }
 
     /// Writes the segments, and makes them and their names durable.
@@ -129,7 +134,14 @@ impl Core {
                     none.insert(SegmentWriter::create(&self.env, &self.dir, id, options)?)
                 }
             };
-            let entry = Entry { key: &full_key, seq: number, kind: Kind::Put, value };
+            let blob;
+            let (kind, value) = if value.len() >= self.options.blob_threshold {
+                blob = sorted.large.put(value)?.encode();
+                (Kind::Blob, &blob[..])
+            } else {
+                (Kind::Put, value)
+            };
+            let entry = Entry { key: &full_key, seq: number, kind, value };
             open.add(&entry)?;
             sorted.input += Setsum::of(&entry);
             sorted.pairs += 1;
@@ -138,6 +150,7 @@ impl Core {
         if sorted.segments.is_empty() {
             return Ok(());
         }
+        sorted.large.finish()?;
         let synced = self.env.sync_dir(&self.dir);
         synced.map_err(|error| Error::io("sync the database folder", error))
     }
@@ -170,18 +183,14 @@ impl Core {
     /// Makes the segments part of the database, at the place of `number`, which is claimed here.
     fn place(&self, writing: &Writing, sorted: &mut Sorted<'_>, number: SeqNo) -> Result<()> {
         let committer = &writing.committer;
-        let fresh = fresh(&sorted.segments, &self.shelf)?;
+        let fresh = fresh(&sorted.segments, &self.shelves.segments)?;
         let claim = committer.claim_ahead(number)?;
         let _held = writing.steps.hold(&sorted.written);
         let placed = self.wait_flushed(writing, number).and_then(|()| {
             let mut ledger = writing.ledger.lock();
             // Numbered under the lock: no run of level 0 is newer.
-            ledger.record(ingest_edit(sorted, number, writing.ledger.allocate().0))?;
-            let before = self.views.load_full();
-            // What is recorded and cannot be shown is as final as a failed manifest.
-            let version = Version::of(ledger.state(), &before.version, &fresh, &self.shelf)
-                .inspect_err(|error| committer.fail(error))?;
-            self.views.publish(Arc::new(version), None);
+            let edit = ingest_edit(sorted, number, writing.ledger.allocate().0);
+            self.publish(writing, &mut ledger, edit, &fresh, None)?;
             sorted.placed = true;
             Ok(())
         });
@@ -205,6 +214,7 @@ fn ingest_edit(sorted: &Sorted<'_>, number: SeqNo, run: u64) -> Edit {
     let output = sorted.segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
     Edit {
         add: sorted.segments.iter().map(place).collect(),
+        add_blobs: sorted.large.done.clone(),
         flushed: Some(number),
         balance: Some(Balance {
             reason: Reason::Ingest,
@@ -230,6 +240,7 @@ mod tests {
     use crate::db::{Db, options::Options};
     use crate::env::sim::{Calls, Errno, Fault, Loss, Sim};
     use std::path::Path;
+    use std::sync::Arc;
     use std::time::Duration;
 
     fn open(world: &Arc<Sim>) -> Db {
@@ -239,7 +250,7 @@ mod tests {
 
     /// Files for `number` that wait for their place.
     fn sorted<'a>(core: &'a Core, id: CollectionId, number: SeqNo) -> Sorted<'a> {
-        let mut sorted = core.sorted();
+        let mut sorted = core.sorted(core.writing().unwrap());
         let pairs = [("b", "new"), ("c", "new")];
         core.write_sorted(core.writing().unwrap(), &mut sorted, id, number, pairs).unwrap();
         sorted

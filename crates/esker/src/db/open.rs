@@ -21,14 +21,18 @@
 use super::background::Background;
 use super::catalog::Catalog;
 use super::core::{Core, Writing};
+use super::large::no_addresses;
 use super::ledger::Ledger;
 use super::options::Options;
 use super::report::{RecoveryReport, TornTail};
+use crate::base::blob::Address;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
 use crate::base::key::split_full_key;
+use crate::blob::BlobShelf;
 use crate::cache::BlockCache;
-use crate::commit::generation::{Generation, Queue, Sealed};
+use crate::cache::open::{Places, Trash};
+use crate::commit::generation::{Generation, NewLog, Queue, Sealed};
 use crate::commit::pace::Pace;
 use crate::commit::poison::Poison;
 use crate::commit::replay::{Replay, Replayed};
@@ -40,8 +44,8 @@ use crate::log::writer::LogFile;
 use crate::manifest::{Closed, Edit, ReadReport, State, Store};
 use crate::memtable::Memtable;
 use crate::merge::visible::{Scope, Tombstones, Visible};
-use crate::segment::handle::{Readers, Shelf, Trash};
-use crate::tree::version::Version;
+use crate::segment::handle::{Readers, Shelf};
+use crate::tree::version::{Shelves, Version};
 use crate::tree::view::{View, Views};
 use crate::txn::snapshot::Registry;
 use parking_lot::{Mutex, RwLock};
@@ -78,7 +82,7 @@ pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
         Some((ref state, ref read)) => (state.clone(), Some(read.clone())),
         None => (State::default(), None),
     };
-    folder.check_segments(&state)?;
+    folder.check_files(&state)?;
     let replay = Replay {
         env: &*env,
         dir,
@@ -87,6 +91,7 @@ pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
         promised: state.closed.map(|c| Previous { log: c.log, length: c.length, last: c.last }),
         flushed: state.flushed,
         slab_bytes: options.slab(),
+        blob_threshold: options.blob_threshold,
     };
     let replayed = replay.run()?;
     folder.check_unnamed_logs(&replay, state.log_min)?;
@@ -157,15 +162,17 @@ impl Folder {
         Ok(Self { files, manifest })
     }
 
-    /// Errors: `Corruption` if a segment that the manifest names is missing or has another length.
-    fn check_segments(&self, state: &State) -> Result<()> {
-        for meta in state.runs.iter().flat_map(|run| &run.segments) {
-            let name = FileKind::Segment.name(meta.id);
+    /// Errors: `Corruption` if a file that the manifest names is missing or has another length.
+    fn check_files(&self, state: &State) -> Result<()> {
+        let segments = state.segments().map(|meta| (FileKind::Segment.name(meta.id), meta.bytes));
+        let blobs = state.blobs.iter().map(|blob| &blob.meta);
+        let blobs = blobs.map(|meta| (FileKind::Blob.name(meta.id), meta.bytes));
+        for (name, want) in segments.chain(blobs) {
             match self.files.get(&name) {
-                Some(&bytes) if bytes == meta.bytes => {}
+                Some(&bytes) if bytes == want => {}
                 Some(&bytes) => {
-                    let want = format!("the end of the file at byte {}", meta.bytes);
-                    return Err(Error::corruption(name, bytes.min(meta.bytes), want, bytes));
+                    let end = format!("the end of the file at byte {want}");
+                    return Err(Error::corruption(name, bytes.min(want), end, bytes));
                 }
                 None => {
                     let message = format!("{name} is missing: the manifest names it");
@@ -227,15 +234,8 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn finish(self, lock: Option<Box<dyn Lock>>) -> Result<Arc<Core>> {
-        let shelf = Arc::new(Shelf {
-            env: self.env.clone(),
-            dir: self.dir.clone(),
-            access: self.options.access,
-            cache: Arc::new(BlockCache::new(self.options.cache_bytes())),
-            readers: Readers::at_most(self.options.max_open_files),
-            trash: Trash::default(),
-        });
-        let version = Arc::new(Version::of(&self.state, &Version::default(), &[], &shelf)?);
+        let shelves = self.shelves();
+        let version = Arc::new(Version::of(&self.state, &Version::default(), &[], &shelves)?);
         let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
         memtables.extend(self.replayed.full.iter().rev().map(|full| full.memtable.clone()));
         let view = Arc::new(View { memtables, version, gaps: Arc::default() });
@@ -256,7 +256,7 @@ impl Opening<'_> {
             dir: self.dir,
             options: self.options.clone(),
             views,
-            shelf,
+            shelves,
             snapshots: Arc::new(Registry::default()),
             catalog: RwLock::new(catalog),
             recovery,
@@ -272,10 +272,28 @@ impl Opening<'_> {
             let background = writing.background.clone();
             core.snapshots.on_release(move || background.wake_compaction());
             let background = writing.background.clone();
-            core.shelf.trash.on_filled(move || background.wake_care());
+            core.shelves.segments.trash.on_filled(move || background.wake_care());
+            let background = writing.background.clone();
+            core.shelves.blobs.trash.on_filled(move || background.wake_care());
             writing.background.start(&core)?;
         }
         Ok(core)
+    }
+
+    fn shelves(&self) -> Shelves {
+        let (env, dir, access) = (&self.env, &self.dir, self.options.access);
+        let places = Arc::new(Places::at_most(self.options.max_open_files));
+        let segments = Shelf {
+            env: env.clone(),
+            dir: dir.clone(),
+            access,
+            cache: Arc::new(BlockCache::new(self.options.cache_bytes())),
+            readers: Readers::sharing(places.clone()),
+            trash: Trash::default(),
+        };
+        let trash = Trash::default();
+        let blobs = BlobShelf { env: env.clone(), dir: dir.clone(), access, places, trash };
+        Shelves { segments: Arc::new(segments), blobs: Arc::new(blobs) }
     }
 
     fn report(&self) -> RecoveryReport {
@@ -315,8 +333,8 @@ impl Opening<'_> {
             options: (*options).clone(),
         };
         let ledger = host.ledger.clone();
-        let (log_id, log) = host.new_log()?;
-        let (queue, memtable) = self.queue(log_id)?;
+        let log = host.new_log()?;
+        let (queue, memtable) = self.queue(log.id)?;
         let views = Arc::new(Views::of(view));
         if !views.load().memtables.first().is_some_and(|newest| Arc::ptr_eq(newest, &memtable)) {
             views.rotate(memtable.clone());
@@ -330,7 +348,7 @@ impl Opening<'_> {
             host: Box::new(host),
             poison,
             queue: queue.clone(),
-            generation: Generation { log_id, log, memtable, replayed_bytes },
+            generation: Generation { replayed_bytes, ..Generation::new(log, memtable) },
             previous: self.replayed.end,
             // What is jumped over will never be written: nobody waits for it.
             visible: SeqNo(last.0 + jump),
@@ -338,6 +356,8 @@ impl Opening<'_> {
             pace: Arc::new(Pace::new(options.slab() as u64 * (SEALED_MAX as u64 - 1))),
             sealed_max: SEALED_MAX,
             slab_bytes: options.slab(),
+            log_bytes: options.log_bytes(),
+            blob_threshold: options.blob_threshold,
         });
         let removed = self.remove_orphans(&ledger);
         let (steps, ingesting) = Default::default();
@@ -405,7 +425,7 @@ impl Opening<'_> {
             FileKind::Segment => {
                 state.runs.iter().any(|run| run.segments.iter().any(|meta| meta.id == name.id))
             }
-            FileKind::Blob => false,
+            FileKind::Blob => state.blobs.get(name.id).is_some(),
         };
         let mut removed = Vec::new();
         for name in self.folder.files.keys().filter(|name| !is_live(name)) {
@@ -451,16 +471,25 @@ struct DbHost {
 }
 
 impl Host for DbHost {
-    fn new_log(&self) -> Result<(FileId, Arc<LogFile>)> {
+    fn new_log(&self) -> Result<NewLog> {
         let id = self.ledger.allocate();
+        if Address::new(id, 0).is_none() {
+            return Err(no_addresses());
+        }
         let bytes = self.options.slab() as u64;
         let created = LogFile::create(&*self.env, &self.dir, id, bytes, self.options.access);
-        let log = created.inspect_err(|_| {
+        let path = path_in(&self.dir, FileKind::Log.name(id));
+        let opened = created.and_then(|log| {
+            let file = self.env.open(&path);
+            let file = file.map_err(|error| Error::io(format!("open {}", log.name()), error))?;
+            Ok(NewLog { id, log, file })
+        });
+        let new = opened.inspect_err(|_| {
             // Half a file may be there: it is no log until the manifest names it.
-            let _ = self.env.remove(&path_in(&self.dir, FileKind::Log.name(id)));
+            let _ = self.env.remove(&path);
         })?;
         self.ledger.lock().record(Edit { add_log: Some(id), ..Edit::default() })?;
-        Ok((id, log))
+        Ok(new)
     }
 
     fn wake(&self) {

@@ -1,6 +1,7 @@
 //! How a database is opened.
 
 use super::Db;
+use crate::base::blob::BLOB_BYTES_MIN;
 use crate::base::error::{Error, Result};
 use crate::commit::Durability;
 use crate::compaction::policy::Policy;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 /// Bytes of one generation's slab unless the budget is small.
 const SLAB_BYTES: u64 = 32 << 20;
+const LOG_BYTES_MAX: u64 = 64 << 20;
 const SLAB_BYTES_MIN: u64 = 64 << 10;
 /// The least budget that leaves room for slabs, cache and jobs.
 const BUDGET_BYTES_MIN: u64 = 1 << 20;
@@ -45,6 +47,7 @@ pub struct Options {
     pub(super) access: Access,
     pub(super) compression: Compression,
     pub(super) max_open_files: usize,
+    pub(super) blob_threshold: usize,
     pub(super) prefix_filter: usize,
     pub(super) background: bool,
     pub(super) compaction: Policy,
@@ -65,6 +68,7 @@ impl Default for Options {
             access: Access::Mapped,
             compression: Compression::None,
             max_open_files: 1000,
+            blob_threshold: 2 << 10,
             prefix_filter: 0,
             background: true,
             compaction: Policy::BALANCED,
@@ -150,6 +154,16 @@ impl Options {
         self
     }
 
+    /// Values of at least `bytes` bytes are kept out of line, in files of their own that merges do
+    /// not rewrite. Default 2 KiB, at least 256; `usize::MAX` keeps all values in line.
+    ///
+    /// It holds for what is written from now on: values that are there stay where they are.
+    #[must_use]
+    pub fn blob_threshold(mut self, bytes: usize) -> Self {
+        self.blob_threshold = bytes.max(BLOB_BYTES_MIN);
+        self
+    }
+
     /// How many segment files stay open for later reads. Default 1000, at least 16.
     ///
     /// A mapped file costs an address range and no descriptor. Above the bound those that nobody
@@ -230,6 +244,13 @@ impl Options {
     pub(super) fn slab(&self) -> usize {
         let by_budget = (self.memory_budget / 8).clamp(SLAB_BYTES_MIN, SLAB_BYTES);
         self.slab_bytes.unwrap_or(by_budget as usize)
+    }
+
+    /// A log of this length ends its generation, so that what an open must replay is bounded where
+    /// large values leave the slab empty.
+    pub(super) fn log_bytes(&self) -> u64 {
+        let slab = self.slab() as u64;
+        (8 * slab).min(LOG_BYTES_MAX).max(slab)
     }
 
     pub(super) fn cache_bytes(&self) -> u64 {

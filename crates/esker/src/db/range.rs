@@ -3,9 +3,9 @@
 //! A range pins one snapshot and the view that was current when it was made; it may be sent to
 //! another thread and outlive the database handle.
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::id::CollectionId;
-use crate::base::key::{KEY_BYTES_MAX, check_key, prefix_end};
+use crate::base::key::{KEY_BYTES_MAX, Kind, check_key, prefix_end};
 use crate::base::span::Cover;
 use crate::base::value::{Key, Value};
 use crate::merge::loser::Merged;
@@ -21,6 +21,12 @@ use std::sync::Arc;
 /// After an error it stays at that error (F-28); after its last pair it stays at `None`.
 pub struct Range {
     visible: Visible<Merged>,
+    /// Where values lie out of line.
+    view: Arc<TreeView>,
+    /// The one that was lent last.
+    large: Value,
+    /// Why one could not be read.
+    failed: Option<Error>,
     _pin: Pin,
 }
 
@@ -124,37 +130,63 @@ impl Range {
     ) -> Self {
         let scope = Scope { seq: pin.seq(), start, end, tombstones: Tombstones::Hidden };
         let (cover, gaps) = (view.cover(pin.seq()), view.gaps.clone());
-        let hidden = cover.clone();
-        let open = Box::new(move || open(&view, &hidden));
+        let (hidden, walked) = (cover.clone(), view.clone());
+        let open = Box::new(move || open(&walked, &hidden));
         let visible = Visible::new(open, scope).under(cover);
-        Self { visible: visible.telling(Box::new(move |gap| gaps.remember(gap))), _pin: pin }
+        let visible = visible.telling(Box::new(move |gap| gaps.remember(gap)));
+        Self { visible, view, large: Value::EMPTY, failed: None, _pin: pin }
     }
 
-    /// The next pair, lent until the next call: nothing is copied or pinned. The fast way to walk
-    /// forward. Errors: `Corruption`, `Io`; repeated by every later call.
+    /// The next pair, lent until the next call: nothing is copied or pinned, but a value that lies
+    /// out of line is read. The fast way to walk forward. Errors: `Corruption`, `Io`; repeated by every later call.
     pub fn next_lent(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        let entry = self.visible.advance()?;
-        Ok(entry
-            .map(|entry| (entry.key.get(CollectionId::BYTES..).unwrap_or_default(), entry.value)))
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let Some(entry) = self.visible.advance()? else { return Ok(None) };
+        let key = entry.key.get(CollectionId::BYTES..).unwrap_or_default();
+        if entry.kind != Kind::Blob {
+            return Ok(Some((key, entry.value)));
+        }
+        let large = self.view.large(entry.value);
+        self.large = large.inspect_err(|error| self.failed = Some(error.clone()))?;
+        Ok(Some((key, &self.large)))
     }
-}
 
-/// An error is told at every call until somebody stops: a `for` loop over `?` stops.
-fn pair(item: Result<Option<Item>>) -> Option<Result<(Key, Value)>> {
-    item.transpose().map(|item| item.map(|item| (item.key, item.value)))
+    /// A pair of either end. An error is told at every call until somebody stops: a `for` loop over
+    /// `?` stops.
+    #[inline]
+    fn pair(&mut self, item: Result<Option<Item>>) -> Option<Result<(Key, Value)>> {
+        match item {
+            Ok(Some(Item { key, value, kind: Kind::Blob, .. })) => {
+                let large = self.view.large(&value);
+                self.failed = large.as_ref().err().cloned();
+                Some(large.map(|value| (key, value)))
+            }
+            item => item.transpose().map(|item| item.map(|item| (item.key, item.value))),
+        }
+    }
 }
 
 impl Iterator for Range {
     type Item = Result<(Key, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        pair(self.visible.next_front())
+        if let Some(error) = &self.failed {
+            return Some(Err(error.clone()));
+        }
+        let item = self.visible.next_front();
+        self.pair(item)
     }
 }
 
 impl DoubleEndedIterator for Range {
     fn next_back(&mut self) -> Option<Self::Item> {
-        pair(self.visible.next_back())
+        if let Some(error) = &self.failed {
+            return Some(Err(error.clone()));
+        }
+        let item = self.visible.next_back();
+        self.pair(item)
     }
 }
 

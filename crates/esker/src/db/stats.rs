@@ -26,6 +26,8 @@ pub(super) struct Counters {
     pub(super) compactions: Counter,
     pub(super) bytes_flushed: Counter,
     pub(super) bytes_compacted: Counter,
+    pub(super) cleanings: Counter,
+    pub(super) bytes_cleaned: Counter,
 }
 
 /// Figures of a database at one moment; see [`Db::stats`](super::Db::stats).
@@ -54,7 +56,16 @@ pub struct Stats {
     pub segment_entries: u64,
     /// Tombstones in segments.
     pub segment_tombstones: u64,
-    /// Segment files that are open or mapped now.
+    /// Files of large values.
+    pub blobs: u64,
+    /// Bytes of them.
+    pub blob_bytes: u64,
+    /// Large values that are live: nothing has overwritten or removed them, as far as compaction has
+    /// found out.
+    pub blob_values: u64,
+    /// Their bytes, as stored.
+    pub blob_live_bytes: u64,
+    /// Segment and blob files that are open or mapped now.
     pub open_files: u64,
     /// Bytes of blocks in the cache.
     pub cache_bytes: u64,
@@ -78,6 +89,10 @@ pub struct Stats {
     pub bytes_flushed: u64,
     /// Bytes that compactions have written since the open.
     pub bytes_compacted: u64,
+    /// Files of large values that cleanings have written since the open.
+    pub cleanings: u64,
+    /// Bytes of them.
+    pub bytes_cleaned: u64,
     /// Syncs that durable commits have shared since the open.
     pub syncs: u64,
     /// How often a writer waited because flushes were behind.
@@ -97,7 +112,7 @@ impl Stats {
         core.check_open()?;
         let view = core.views.load_full();
         let metas = || view.version.segments().map(|segment| segment.meta());
-        let filters = core.shelf.readers.filter_figures();
+        let filters = core.shelves.segments.readers.filter_figures();
         let mut stats = Self {
             sequence: core.visible().0,
             durable: core.visible().0,
@@ -110,10 +125,10 @@ impl Stats {
             segment_bytes: metas().map(|meta| meta.bytes).sum(),
             segment_entries: metas().map(|meta| meta.entries).sum(),
             segment_tombstones: metas().map(|meta| meta.deletes).sum(),
-            open_files: core.shelf.readers.open_count(),
-            cache_bytes: core.shelf.cache.used_bytes(),
-            cache_hits: core.shelf.cache.hits(),
-            cache_misses: core.shelf.cache.misses(),
+            open_files: core.shelves.segments.readers.open_count(),
+            cache_bytes: core.shelves.segments.cache.used_bytes(),
+            cache_hits: core.shelves.segments.cache.hits(),
+            cache_misses: core.shelves.segments.cache.misses(),
             filter_probes: filters.probes,
             filter_passes: filters.passes,
             filter_false: filters.false_passes,
@@ -121,12 +136,19 @@ impl Stats {
             compactions: core.counters.compactions.get(),
             bytes_flushed: core.counters.bytes_flushed.get(),
             bytes_compacted: core.counters.bytes_compacted.get(),
+            cleanings: core.counters.cleanings.get(),
+            bytes_cleaned: core.counters.bytes_cleaned.get(),
+            blobs: view.version.blobs.iter().count() as u64,
+            blob_bytes: view.version.blobs.iter().map(|blob| blob.meta().bytes).sum(),
             ..Self::default()
         };
         if let Some(writing) = &core.writing {
             stats.durable = writing.committer.durable().0;
             stats.syncs = writing.committer.syncs();
             stats.bytes_logged = writing.committer.bytes_logged();
+            let blobs = writing.ledger.lock().state().blobs.clone();
+            stats.blob_values = blobs.iter().map(|blob| blob.live_values()).sum();
+            stats.blob_live_bytes = blobs.iter().map(|blob| blob.live_bytes()).sum();
             let pace = writing.committer.pace();
             stats.flush_waits = pace.flush_waits().count();
             stats.flush_wait_us = pace.flush_waits().nanos() / 1000;
@@ -151,6 +173,10 @@ impl Stats {
             ("segment_bytes", self.segment_bytes),
             ("segment_entries", self.segment_entries),
             ("segment_tombstones", self.segment_tombstones),
+            ("blobs", self.blobs),
+            ("blob_bytes", self.blob_bytes),
+            ("blob_values", self.blob_values),
+            ("blob_live_bytes", self.blob_live_bytes),
             ("open_files", self.open_files),
             ("cache_bytes", self.cache_bytes),
             ("cache_hits", self.cache_hits),
@@ -163,6 +189,8 @@ impl Stats {
             ("bytes_logged", self.bytes_logged),
             ("bytes_flushed", self.bytes_flushed),
             ("bytes_compacted", self.bytes_compacted),
+            ("cleanings", self.cleanings),
+            ("bytes_cleaned", self.bytes_cleaned),
             ("syncs", self.syncs),
             ("flush_waits", self.flush_waits),
             ("flush_wait_us", self.flush_wait_us),

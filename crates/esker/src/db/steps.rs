@@ -13,8 +13,12 @@
 //!    bring newer data, so the decision stays right.
 
 use super::core::{Core, Writing};
+use super::large::stored;
+use crate::base::blob::BlobRef;
+use crate::base::cursor::Cursor;
 use crate::base::error::Result;
 use crate::base::id::{FileId, SeqNo};
+use crate::base::key::Kind;
 use crate::base::setsum::Setsum;
 use crate::base::span::Skyline;
 use crate::compaction::job;
@@ -22,10 +26,11 @@ use crate::compaction::policy::{
     Action, Claim, File, LAST, Policy, Run, Shape, Step, Waste, choose, choose_all,
 };
 use crate::env::Gate;
+use crate::env::names::FileKind;
 use crate::manifest::{Balance, Edit, Placed, Reason};
 use crate::merge::retain::{Beneath, Keep};
 use crate::merge::rewrite::{Progress, Rewritten};
-use crate::merge::run::Segments;
+use crate::merge::run::{RunCursor, Segments};
 use crate::segment::handle::Segment;
 use crate::segment::{SegmentMeta, filter_bits};
 use crate::tree::version::{LiveRun, Version, fresh};
@@ -100,12 +105,17 @@ impl Drop for Picked<'_> {
 pub struct Held<'a> {
     steps: &'a Steps,
     files: Vec<FileId>,
+    /// Whether a job is being carried out on them.
+    is_job: bool,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let mut running = self.steps.running.lock();
         self.files.iter().for_each(|id| _ = running.busy.remove(id));
+        running.count -= usize::from(self.is_job);
+        drop(running);
+        self.steps.ended.open();
     }
 }
 
@@ -113,7 +123,19 @@ impl Steps {
     /// Keeps `files` from being chosen, before a version has them.
     pub fn hold(&self, files: &[FileId]) -> Held<'_> {
         self.running.lock().busy.extend(files);
-        Held { steps: self, files: files.to_vec() }
+        Held { steps: self, files: files.to_vec(), is_job: false }
+    }
+
+    /// Lets `choose` choose files for a job, told which are busy, and keeps those that it names.
+    pub fn choose_files<T>(
+        &self,
+        choose: impl FnOnce(&dyn Fn(FileId) -> bool) -> Option<(T, Vec<FileId>)>,
+    ) -> Option<(T, Held<'_>)> {
+        let mut running = self.running.lock();
+        let (choice, files) = choose(&|id| running.busy.contains(&id))?;
+        running.busy.extend(&files);
+        running.count += 1;
+        Some((choice, Held { steps: self, files, is_job: true }))
     }
 
     /// Whether a step is being carried out.
@@ -133,7 +155,7 @@ impl Core {
         drop(picked);
         // A flush that waits for compactions must not wait for one that has ended.
         writing.committer.pace().wake_all();
-        self.finish_job(result, &written)?;
+        self.finish_job(result, written.iter().map(|id| FileKind::Segment.name(*id)))?;
         self.empty_trash();
         Ok(true)
     }
@@ -142,7 +164,7 @@ impl Core {
     pub fn compact_all(&self, writing: &Writing) -> Result<()> {
         loop {
             writing.committer.poison().refuse()?;
-            if self.compact_step(writing, Want::All)? {
+            if self.compact_step(writing, Want::All)? || self.clean_step(writing, Want::All)? {
                 continue;
             }
             if !writing.steps.is_running() {
@@ -153,9 +175,14 @@ impl Core {
         }
     }
 
-    fn policy(&self, writing: &Writing) -> Policy {
+    /// Whether nobody writes and nothing waits to be flushed.
+    pub(super) fn is_at_rest(&self, writing: &Writing) -> bool {
         let is_quiet = writing.committer.memtable_is_empty() || writing.committer.is_resting();
-        let at_rest = writing.queue.is_empty() && is_quiet;
+        writing.queue.is_empty() && is_quiet
+    }
+
+    fn policy(&self, writing: &Writing) -> Policy {
+        let at_rest = self.is_at_rest(writing);
         Policy { flush_bytes: self.options.slab() as u64, at_rest, ..self.options.compaction }
     }
 
@@ -203,7 +230,10 @@ impl Core {
         let metas = || picked.inputs.iter().flat_map(|run| run.iter()).map(|s| s.meta());
         let input = metas().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
         let rewritten = match picked.step.action {
-            Action::Drop => Rewritten { input, dropped: input, ..Rewritten::default() },
+            Action::Drop => {
+                let killed = large_of(&picked.inputs)?;
+                Rewritten { input, dropped: input, killed, ..Rewritten::default() }
+            }
             Action::Move => Rewritten {
                 segments: metas().cloned().collect(),
                 input,
@@ -213,7 +243,7 @@ impl Core {
             Action::Merge => self.merge(writing, picked, written)?,
         };
         let remove = metas().map(|meta| meta.id).collect();
-        let fresh = fresh(&rewritten.segments, &self.shelf)?;
+        let fresh = fresh(&rewritten.segments, &self.shelves.segments)?;
         let mut ledger = writing.ledger.lock();
         // Named only now: what came down while this step ran is older than its output.
         let last = || ledger.state().runs.iter().find(|run| run.level == LAST);
@@ -223,18 +253,15 @@ impl Core {
         let run = known.unwrap_or_else(|| writing.ledger.allocate().0);
         let level = picked.step.level;
         let place = |meta: &SegmentMeta| Placed { level, run, meta: meta.clone() };
-        let Rewritten { input, output, dropped, .. } = rewritten;
+        let Rewritten { input, output, dropped, killed, .. } = rewritten;
         let edit = Edit {
             add: rewritten.segments.iter().map(place).collect(),
             remove,
+            dead: ledger.state().resolve_dead(&stored(&killed))?,
             balance: Some(Balance { reason: Reason::Compaction, input, output, dropped }),
             ..Edit::default()
         };
-        ledger.record(edit)?;
-        let before = self.views.load_full();
-        let version = Version::of(ledger.state(), &before.version, &fresh, &self.shelf)?;
-        before.version.doom_missing(&version);
-        self.views.publish(Arc::new(version), None);
+        self.publish(writing, &mut ledger, edit, &fresh, None)?;
         self.counters.compactions.add(1);
         Ok(())
     }
@@ -324,6 +351,23 @@ impl Picked<'_> {
         }
         Ok(spent)
     }
+}
+
+/// The large values that the segments of `runs` name, which go unread otherwise.
+fn large_of(runs: &[Segments]) -> Result<Vec<BlobRef>> {
+    let mut found = Vec::new();
+    for run in runs {
+        let named = run.iter().filter(|segment| segment.meta().blob_bytes > 0);
+        let mut cursor = RunCursor::verifying(named.cloned().collect());
+        cursor.seek_first()?;
+        while let Some(entry) = cursor.entry() {
+            if entry.kind == Kind::Blob {
+                found.extend(BlobRef::decode(entry.value));
+            }
+            cursor.next()?;
+        }
+    }
+    Ok(found)
 }
 
 /// What the policy sees of a version.

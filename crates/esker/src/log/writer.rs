@@ -234,6 +234,11 @@ impl Reservation {
         self.place.at()
     }
 
+    /// Where its payload begins, if it is whole.
+    pub fn payload_at(&self) -> u64 {
+        self.place.start + self.place.front()
+    }
+
     /// Where it ends: once a sync covers this offset, it is durable.
     pub fn end(&self) -> u64 {
         self.place.end

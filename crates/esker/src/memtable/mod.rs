@@ -18,6 +18,8 @@
 //! 6. A batch that does not fit an ordinary memtable gets one of its own size (BLOB-9): there is no
 //!    value that a generation cannot take.
 //!
+//! 7. A large value lies in the log alone: its record holds a ref, and the memtable keeps the file.
+//!
 //! Limits: 32 GiB. A snapshot that is older than many versions of one key walks past all of those
 //! in a get; a cursor finds it by binary search.
 
@@ -35,12 +37,14 @@ pub use slab::Slot;
 
 use crate::base::batch::Ops;
 use crate::base::error::Result;
-use crate::base::id::{CollectionId, SeqNo};
+use crate::base::id::{CollectionId, FileId, SeqNo};
 use crate::base::key::{Entry, Kind, Lookup};
 use crate::base::span::{Skyline, Span};
 use crate::base::value::Value;
+use crate::env::File;
 use chains::Chains;
 use order::Order;
+use parking_lot::RwLock;
 use slab::Slab;
 use spans::RangeDeletes;
 use std::fmt;
@@ -84,6 +88,8 @@ pub struct Memtable {
     order: Order,
     range_deletes: RangeDeletes,
     records: AtomicUsize,
+    /// The logs that carry its large values.
+    logs: RwLock<Vec<(FileId, Arc<dyn File>)>>,
 }
 
 impl Memtable {
@@ -100,6 +106,7 @@ impl Memtable {
             order: Order::new(),
             range_deletes: RangeDeletes::new(),
             records: AtomicUsize::new(0),
+            logs: RwLock::default(),
         })
     }
 
@@ -153,6 +160,25 @@ impl Memtable {
         }
         let count = usize::try_from(seq.0 - first.0).unwrap_or(usize::MAX);
         self.records.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Says that large values of its are in `file`, which is log `log`: once each, before the first
+    /// of them comes.
+    pub fn add_log(&self, log: FileId, file: &Arc<dyn File>) {
+        if self.log(log).is_none() {
+            self.logs.write().push((log, file.clone()));
+        }
+    }
+
+    /// The file of log `log`, if large values of its are there.
+    pub fn log(&self, log: FileId) -> Option<Arc<dyn File>> {
+        let logs = self.logs.read();
+        logs.iter().find(|(id, _)| *id == log).map(|(_, file)| file.clone())
+    }
+
+    /// How many logs carry its large values.
+    pub fn log_count(&self) -> usize {
+        self.logs.read().len()
     }
 
     #[inline]

@@ -17,10 +17,11 @@
 
 use super::judge::Judge;
 use super::retain::{Judged, Keep, Retain, Tally, Verdict};
+use crate::base::blob::BlobRef;
 use crate::base::cursor::Cursor;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
-use crate::base::key::Entry;
+use crate::base::key::{Entry, Kind};
 use crate::base::setsum::Setsum;
 use crate::env::Env;
 use crate::segment::{SegmentMeta, SegmentWriter, WriterOptions};
@@ -49,6 +50,8 @@ pub struct Rewrite<'a> {
     pub tick: &'a dyn Fn(Progress) -> bool,
     /// A fault that a test plants; none anywhere else.
     pub plant: Option<&'a dyn Plant>,
+    /// Whether to tell which large values stay, and not only which go.
+    pub tells_kept: bool,
 }
 
 /// A fault planted in a rewrite, to see that it is caught.
@@ -83,6 +86,10 @@ pub struct Rewritten {
     pub entries: u64,
     /// Entries that were dropped.
     pub entries_dropped: u64,
+    /// The large values that stay, where that was asked for, in the order of keys.
+    pub kept: Vec<BlobRef>,
+    /// The large values that nobody needs any more: dead, once this is published.
+    pub killed: Vec<BlobRef>,
 }
 
 /// How far a job is.
@@ -113,6 +120,7 @@ impl Rewrite<'_> {
         let planted = self.plant.and_then(|plant| plant.keep(self.keep));
         let mut retain = Retain::new(cursor, planted.as_ref().unwrap_or(self.keep));
         let mut judge = Judge::new(self.keep);
+        let mut blobs = Blobs { tells_kept: self.tells_kept, ..Blobs::default() };
         let mut segments = Vec::new();
         let mut writer: Option<SegmentWriter> = None;
         let mut last_key = Vec::new();
@@ -122,6 +130,9 @@ impl Rewrite<'_> {
         let mut borders = self.borders.as_slice();
         while let Some(Judged { entry, verdict }) = retain.judge_next()? {
             judge.see(&entry, verdict)?;
+            if entry.kind == Kind::Blob {
+                blobs.note(&entry, verdict)?;
+            }
             if verdict == Verdict::Drop {
                 continue;
             }
@@ -168,6 +179,8 @@ impl Rewrite<'_> {
             dropped: tally.dropped,
             entries: tally.entries,
             entries_dropped: tally.entries_dropped,
+            kept: blobs.kept,
+            killed: blobs.killed,
         };
         rewritten.check_balance(tally.input)?;
         let judged = judge.finish()?;
@@ -186,6 +199,30 @@ impl Rewrite<'_> {
         let id = (self.allocate)();
         written.push(id);
         SegmentWriter::create(self.env, self.dir, id, self.options)
+    }
+}
+
+/// What becomes of large values.
+#[derive(Debug, Default)]
+struct Blobs {
+    tells_kept: bool,
+    kept: Vec<BlobRef>,
+    killed: Vec<BlobRef>,
+}
+
+impl Blobs {
+    fn note(&mut self, entry: &Entry<'_>, verdict: Verdict) -> Result<()> {
+        let blob = BlobRef::decode(entry.value).ok_or_else(|| {
+            let (key, value) = (entry.key.escape_ascii(), entry.value.escape_ascii());
+            let message = format!("key \"{key}\": want the ref of a value, found \"{value}\"");
+            Error::new(ErrorKind::Corruption, message)
+        })?;
+        match verdict {
+            Verdict::Drop => self.killed.push(blob),
+            Verdict::Keep if self.tells_kept => self.kept.push(blob),
+            Verdict::Keep => {}
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 use super::spans::LiveSpans;
 use crate::base::error::Result;
 use crate::base::id::FileId;
+use crate::blob::{BlobShelf, LiveBlobs};
 use crate::manifest::State;
 use crate::merge::run::Segments;
 use crate::segment::SegmentMeta;
@@ -41,6 +42,17 @@ pub struct Version {
     pub runs: Vec<LiveRun>,
     /// The range deletes of all of them.
     pub spans: Arc<LiveSpans>,
+    /// The files of large values.
+    pub blobs: LiveBlobs,
+}
+
+/// Where the files of one database lie.
+#[derive(Clone, Debug)]
+pub struct Shelves {
+    /// Segments.
+    pub segments: Arc<Shelf>,
+    /// Large values.
+    pub blobs: Arc<BlobShelf>,
 }
 
 /// Handles on segments that a manifest is about to name, with their range deletes read: an error
@@ -58,7 +70,7 @@ impl Version {
         state: &State,
         before: &Self,
         fresh: &[Arc<Segment>],
-        shelf: &Arc<Shelf>,
+        shelves: &Shelves,
     ) -> Result<Self> {
         let known: HashMap<FileId, &Arc<Segment>> =
             fresh.iter().chain(before.segments()).map(|s| (s.meta().id, s)).collect();
@@ -70,11 +82,13 @@ impl Version {
                 .iter()
                 .map(|meta| match known.get(&meta.id) {
                     Some(segment) => Arc::clone(segment),
-                    None => Arc::new(Segment::new(shelf.clone(), meta.clone())),
+                    None => Arc::new(Segment::new(shelves.segments.clone(), meta.clone())),
                 })
                 .collect(),
         });
-        let mut version = Self { runs: runs.collect(), spans: before.spans.clone() };
+        let metas = state.blobs.iter().map(|blob| &blob.meta);
+        let blobs = LiveBlobs::new(&shelves.blobs, metas, &before.blobs, &[])?;
+        let mut version = Self { runs: runs.collect(), spans: before.spans.clone(), blobs };
         version.find_spans()?;
         Ok(version)
     }
@@ -98,7 +112,7 @@ impl Version {
         self.runs.iter().flat_map(|run| run.segments.iter())
     }
 
-    /// Dooms the segments that `after` no longer has: call it once the manifest of `after` is
+    /// Dooms the files that `after` no longer has: call it once the manifest of `after` is
     /// durable.
     pub fn doom_missing(&self, after: &Self) {
         let kept: std::collections::HashSet<FileId> =
@@ -106,5 +120,6 @@ impl Version {
         for segment in self.segments().filter(|segment| !kept.contains(&segment.meta().id)) {
             segment.doom();
         }
+        self.blobs.doom_missing(&after.blobs);
     }
 }

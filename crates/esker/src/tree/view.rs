@@ -9,11 +9,14 @@
 
 use super::gaps::Gaps;
 use super::version::Version;
+use crate::base::blob::BlobRef;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 use crate::base::key::{Kind, Lookup};
 use crate::base::span::Cover;
 use crate::base::value::Value;
+use crate::env::names::FileKind;
+use crate::log::large::read_value;
 use crate::memtable::Memtable;
 use crate::merge::run::{get_all_in_run, get_in_run, segment_for};
 use arc_swap::{ArcSwap, Guard};
@@ -38,9 +41,59 @@ impl View {
     /// Errors: `Corruption`, `Io`; an error is never reported as absence.
     #[inline]
     pub fn get(&self, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
+        match self.find(key, at)? {
+            Some(said) => self.answer(said),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a key has a value as of `at`. Cost and errors as of [`View::get`], but a value out of
+    /// line is not read.
+    pub fn contains(&self, key: &Lookup, at: SeqNo) -> Result<bool> {
+        match self.find(key, at)? {
+            Some(Said::Outside(_)) => Ok(true),
+            Some(said) => Ok(self.answer(said)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    #[inline]
+    fn find(&self, key: &Lookup, at: SeqNo) -> Result<Option<Said>> {
         match self.get_in_memtables(key, at) {
-            Some(found) => answer(found),
+            Some(found) => Ok(Some(found)),
             None => self.get_in_runs(key, at),
+        }
+    }
+
+    /// The value that lies out of line where `bytes` say, which are those of a ref.
+    ///
+    /// Cost: one positioned read and its digest. The value owns its bytes. Errors: `Corruption`,
+    /// `Io`.
+    pub fn large(&self, bytes: &[u8]) -> Result<Value> {
+        let damaged = |want: &str| {
+            let message = format!("want {want}, found \"{}\"", bytes.escape_ascii());
+            Error::new(ErrorKind::Corruption, message)
+        };
+        let blob = BlobRef::decode(bytes).ok_or_else(|| damaged("a ref of a large value"))?;
+        if let Some(file) = self.version.blobs.find(blob.address) {
+            return file.read(&blob);
+        }
+        let log = blob.address.file();
+        let file = self.memtables.iter().find_map(|memtable| memtable.log(log));
+        let file = file.ok_or_else(|| damaged("the ref of a value that is there"))?;
+        read_value(&*file, FileKind::Log.name(log), u64::MAX, &blob, blob.address.offset())
+    }
+
+    #[inline]
+    fn answer(&self, said: Said) -> Result<Option<Value>> {
+        match said {
+            Said::Value(value) => Ok(Some(value)),
+            Said::Gone => Ok(None),
+            Said::Outside(blob) => self.large(&blob).map(Some),
+            Said::Operand => {
+                let message = "this build does not read merge operands";
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
         }
     }
 
@@ -74,7 +127,7 @@ impl View {
         let mut open: Vec<usize> = Vec::with_capacity(keys.len());
         for (place, key) in keys.iter().enumerate() {
             match self.get_in_memtables(key, at) {
-                Some(said) => answers[place] = answer(said)?,
+                Some(said) => answers[place] = self.answer(said)?,
                 None => open.push(place),
             }
         }
@@ -90,7 +143,7 @@ impl View {
             get_all_in_run(&run.segments, wanted, at, |index, (seq, kind, value)| {
                 known[index] = true;
                 if covers.get(open[index]).is_none_or(|cover| *cover < seq) {
-                    answers[open[index]] = answer(Said::of(kind, value))?;
+                    answers[open[index]] = self.answer(Said::of(kind, value))?;
                 }
                 Ok(())
             })?;
@@ -100,7 +153,7 @@ impl View {
         Ok(answers)
     }
 
-    fn get_in_runs(&self, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
+    fn get_in_runs(&self, key: &Lookup, at: SeqNo) -> Result<Option<Said>> {
         let cover = self.version.spans.cover(key.full(), at);
         for run in &self.version.runs {
             // A segment all of which is covered is not looked into.
@@ -111,7 +164,7 @@ impl View {
                 continue;
             }
             if let Some((seq, kind, value)) = get_in_run(&run.segments, key, at)? {
-                return if seq < cover { Ok(None) } else { answer(Said::of(kind, value)) };
+                return Ok((seq >= cover).then(|| Said::of(kind, value)));
             }
         }
         Ok(None)
@@ -143,21 +196,6 @@ impl Said {
             Kind::Blob => Self::Outside(value),
             Kind::Delete | Kind::RangeDelete => Self::Gone,
             Kind::Merge => Self::Operand,
-        }
-    }
-}
-
-#[inline]
-fn answer(said: Said) -> Result<Option<Value>> {
-    match said {
-        Said::Value(value) => Ok(Some(value)),
-        Said::Outside(blob) => {
-            let message = format!("a value out of line: {}", blob.escape_ascii());
-            Err(Error::new(ErrorKind::Unsupported, message))
-        }
-        Said::Gone => Ok(None),
-        Said::Operand => {
-            Err(Error::new(ErrorKind::Unsupported, "this build does not read merge operands"))
         }
     }
 }

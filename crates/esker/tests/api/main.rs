@@ -7,6 +7,7 @@
 //! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
 //! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
+//! | `large` | large values: sizes, written once, cleaned, damaged |
 //! | `threads` | batches stay whole under threads; syncs are shared |
 //! | `folders` | open, close, reopen, read-only, busy, what is refused and left untouched |
 //! | `care` | verify, checksum, stats |
@@ -19,6 +20,7 @@
 mod care;
 mod folders;
 mod ingest;
+mod large;
 mod ranges;
 mod removals;
 mod snapshots;

@@ -1,0 +1,398 @@
+//! What becomes of large values: at a flush, and when files of them are cleaned.
+//!
+//! ```text
+//!   flush   mostly live?  ─ yes ─▶ log-N synced ─▶ second name blob-N      nothing is written
+//!                         └ no ──▶ live values ─▶ a new blob file
+//!   clean   blob-A, B, C ─ what lives ─▶ blob-D     one edit hands the addresses over
+//! ```
+//!
+//! 1. A log keeps its first name until the edit that makes it a blob file is durable: a crash before
+//!    that leaves a second name, which the next open removes (law 5).
+//! 2. What was replayed is copied, never taken over: it may have been read from memory that a failed
+//!    sync has left without a copy on the disk (F-19).
+//! 3. A cleaning verifies every checksum of its sources and balances before it is published; what
+//!    dies while it runs is dead in what it wrote (law 6, MACE-15).
+
+use super::core::{Core, Writing};
+use super::steps::{Held, Want};
+use crate::base::blob::{Address, BlobRef};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::FileId;
+use crate::base::setsum::Setsum;
+use crate::blob::{Blob, BlobMeta, BlobWriter};
+use crate::commit::generation::Sealed;
+use crate::compaction::clean::{Candidate, Choice, Cleaning, choose};
+use crate::env::names::FileKind;
+use crate::env::path_in;
+use crate::log::large::{decode, read_stored};
+use crate::manifest::{Balance, Dead, Edit, Reason, State};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A log becomes a blob file if so much of it are values that live, in hundredths.
+const ADOPT_PERCENT: u64 = 70;
+/// How often a cleaning looks whether it should stop and tells how far it is, in bytes copied.
+const CLEAN_BYTES: u64 = 4 << 20;
+
+/// Above so much in files, in hundredths of what lives in them, a flush waits for cleanings.
+const DEBT_PERCENT: u64 = 135;
+/// Each so much more makes it wait for as many bytes again as it brings.
+const DEBT_STEP: u64 = 10;
+const DEBT_FACTOR_MAX: u64 = 4;
+
+/// What an edit says of the large values of a job.
+#[derive(Debug, Default)]
+pub struct Large {
+    pub(super) add: Vec<BlobMeta>,
+    pub(super) dead: Vec<Dead>,
+}
+
+impl Core {
+    /// Puts the large values of a flush where they stay: those that are `kept`, beside those that
+    /// nobody needs any more. `written` names what was begun, also after an error.
+    ///
+    /// The file and its name are durable on return. Errors: `Io`; of the sync of a log, which is
+    /// final (law 9).
+    pub(super) fn keep_large(
+        &self,
+        writing: &Writing,
+        sealed: &Sealed,
+        (kept, killed): (&[BlobRef], &[BlobRef]),
+        written: &mut Vec<FileId>,
+    ) -> Result<Large> {
+        if kept.is_empty() {
+            return Ok(Large::default());
+        }
+        let live: u64 = kept.iter().map(|blob| u64::from(blob.stored)).sum();
+        self.repay_space(writing, live);
+        let own = sealed.log.as_ref().filter(|log| {
+            let id = log.name().id;
+            let mut all = kept.iter().chain(killed);
+            let is_own = all.all(|blob| blob.address.file() == id);
+            is_own && live.saturating_mul(100) >= sealed.log_bytes.saturating_mul(ADOPT_PERCENT)
+        });
+        let large = match own {
+            Some(log) => {
+                sealed.sync().inspect_err(|error| writing.committer.fail(error))?;
+                self.adopt(sealed, log.name().id, (kept, killed), written)?
+            }
+            None => Large { add: vec![self.copy(writing, sealed, kept, written)?], dead: vec![] },
+        };
+        let synced = self.env.sync_dir(&self.dir);
+        synced.map_err(|error| Error::io("sync the database folder", error))?;
+        Ok(large)
+    }
+
+    /// Gives a log its second name.
+    fn adopt(
+        &self,
+        sealed: &Sealed,
+        id: FileId,
+        (kept, killed): (&[BlobRef], &[BlobRef]),
+        written: &mut Vec<FileId>,
+    ) -> Result<Large> {
+        let (log, blob) = (FileKind::Log.name(id), FileKind::Blob.name(id));
+        written.push(id);
+        let (from, to) = (path_in(&self.dir, log), path_in(&self.dir, blob));
+        // Of an earlier try that failed after this.
+        let _ = self.env.remove(&to);
+        let linked = self.env.link(&from, &to);
+        linked.map_err(|error| Error::io(format!("link {log} as {blob}"), error))?;
+        let refs = [kept, killed].concat();
+        let least = u32::try_from(self.options.blob_threshold).unwrap_or(u32::MAX);
+        let meta = BlobMeta::adopted(id, sealed.log_bytes, least, &refs);
+        Ok(Large { add: vec![meta], dead: Dead::of(id, stored(killed)).into_iter().collect() })
+    }
+
+    /// Copies values out of logs into a file of their own.
+    fn copy(
+        &self,
+        writing: &Writing,
+        sealed: &Sealed,
+        kept: &[BlobRef],
+        written: &mut Vec<FileId>,
+    ) -> Result<BlobMeta> {
+        let id = writing.ledger.allocate();
+        written.push(id);
+        let mut writer = BlobWriter::create(&self.env, &self.dir, id)?;
+        let mut kept = kept.to_vec();
+        kept.sort_unstable_by_key(|blob| blob.address);
+        let mut intervals: BTreeMap<FileId, (Address, Address)> = BTreeMap::new();
+        for blob in &kept {
+            let (log, at) = (blob.address.file(), blob.address.offset());
+            let name = FileKind::Log.name(log);
+            let file = sealed.memtable.log(log).ok_or_else(|| {
+                let message = format!("{name}: value {} is not there", blob.address);
+                Error::new(ErrorKind::Corruption, message)
+            })?;
+            let bytes = read_stored(&*file, name, at, blob.stored as usize)?;
+            decode(name, blob, at, &bytes)?;
+            writer.add(blob, &bytes)?;
+            intervals.entry(log).or_insert((blob.address, blob.address)).1 = blob.address;
+        }
+        writer.finish(intervals.into_values().collect())
+    }
+
+    /// Cleans some blob files, if that is wanted. False if not.
+    ///
+    /// Errors: why it failed; all files are as they were.
+    pub fn clean_step(&self, writing: &Writing, want: Want) -> Result<bool> {
+        let Some((choice, _held)) = self.choose_files(writing, want) else { return Ok(false) };
+        let mut written = Vec::new();
+        let result = match choice {
+            Choice::Forget(files) => {
+                self.publish_blobs(writing, |_| Edit { remove_blobs: files, ..Edit::default() })
+            }
+            Choice::Copy(files) => self.clean(writing, &files, &mut written),
+        };
+        writing.committer.pace().wake_all();
+        let names = written.iter().map(|id| FileKind::Blob.name(*id));
+        self.finish_job(result, names)?;
+        self.empty_trash();
+        Ok(true)
+    }
+
+    fn choose_files<'a>(&self, writing: &'a Writing, want: Want) -> Option<(Choice, Held<'a>)> {
+        let space_percent = match want {
+            Want::All => Cleaning::ALL_PERCENT,
+            Want::Due if self.is_at_rest(writing) => Cleaning::REST_PERCENT,
+            Want::Due => Cleaning::BUSY_PERCENT,
+        };
+        let cleaning = Cleaning { space_percent, file_bytes: self.options.log_bytes() };
+        let (blobs, tick) = {
+            let ledger = writing.ledger.lock();
+            (ledger.state().blobs.clone(), ledger.state().tick)
+        };
+        writing.steps.choose_files(|busy| {
+            let candidates: Vec<Candidate> = blobs
+                .iter()
+                .map(|blob| Candidate {
+                    id: blob.meta.id,
+                    bytes: blob.meta.bytes,
+                    live_bytes: blob.live_bytes(),
+                    live_values: blob.live_values(),
+                    up2: blob.up2,
+                    busy: busy(blob.meta.id),
+                })
+                .collect();
+            let choice = choose(&candidates, tick + 1, &cleaning)?;
+            let files = match &choice {
+                Choice::Forget(files) | Choice::Copy(files) => files.clone(),
+            };
+            Some((choice, files))
+        })
+    }
+
+    /// Copies what lives in `files` into a new one, which takes their place.
+    fn clean(&self, writing: &Writing, files: &[FileId], written: &mut Vec<FileId>) -> Result<()> {
+        let version = self.views.load_full().version.clone();
+        let before = writing.ledger.lock().state().blobs.clone();
+        let mut gathered = Gathered::default();
+        for id in files {
+            let (Some(source), Some(known)) = (version.blobs.get(*id), before.get(*id)) else {
+                let message = format!("{} is not live", FileKind::Blob.name(*id));
+                return Err(Error::new(ErrorKind::Corruption, message));
+            };
+            gathered.input += known.meta.setsum;
+            self.gather(
+                writing,
+                source,
+                |blob| known.dead.contains(blob.address.0),
+                &mut gathered,
+            )?;
+        }
+        let new = match gathered.live.is_empty() {
+            true => None,
+            false => Some(self.write_gathered(writing, &mut gathered, written)?),
+        };
+        let output = new.as_ref().map_or(Setsum::ZERO, |meta| meta.setsum);
+        let Gathered { live, input, dropped, .. } = gathered;
+        if input != output + dropped {
+            let message = format!(
+                "a cleaning does not balance: want input {input}, wrote {output}, dropped {dropped}"
+            );
+            return Err(Error::new(ErrorKind::Corruption, message));
+        }
+        self.publish_blobs(writing, |state| {
+            let died = live.iter().filter(|(blob, _)| state.is_dead(blob.address));
+            let died: Vec<_> = died.map(|(blob, _)| (blob.address, blob.stored)).collect();
+            let dead = new.as_ref().and_then(|new| Dead::of(new.id, died));
+            Edit {
+                add_blobs: new.iter().cloned().collect(),
+                remove_blobs: files.to_vec(),
+                dead: dead.into_iter().collect(),
+                balance: Some(Balance { reason: Reason::Clean, input, output, dropped }),
+                ..Edit::default()
+            }
+        })
+    }
+
+    /// Walks all of a file, verifying it, and notes what lives.
+    fn gather(
+        &self,
+        writing: &Writing,
+        source: &Arc<Blob>,
+        is_dead: impl Fn(&BlobRef) -> bool,
+        gathered: &mut Gathered,
+    ) -> Result<()> {
+        source.walk(|blob, _| {
+            self.refuse_if_stopping(writing)?;
+            if is_dead(blob) {
+                gathered.dropped += Setsum::of_blob(blob);
+            } else {
+                gathered.live.push((*blob, source.clone()));
+            }
+            Ok(())
+        })
+    }
+
+    fn write_gathered(
+        &self,
+        writing: &Writing,
+        gathered: &mut Gathered,
+        written: &mut Vec<FileId>,
+    ) -> Result<BlobMeta> {
+        let id = writing.ledger.allocate();
+        written.push(id);
+        let mut writer = BlobWriter::create(&self.env, &self.dir, id)?;
+        gathered.live.sort_unstable_by_key(|(blob, _)| blob.address);
+        let mut intervals: Vec<(Address, Address)> = Vec::new();
+        let mut last_interval = None;
+        let pace = writing.committer.pace();
+        let mut told = 0;
+        for (blob, source) in &gathered.live {
+            let bytes = source.with(|reader| reader.read_stored(blob))?;
+            writer.add(blob, &bytes)?;
+            // One interval for each of the sources', as far as something lives in it.
+            let of = source.meta().intervals.iter().find(|(_, last)| *last >= blob.address);
+            match intervals.last_mut().filter(|_| of == last_interval) {
+                Some(interval) => interval.1 = blob.address,
+                None => intervals.push((blob.address, blob.address)),
+            }
+            last_interval = of;
+            if writer.byte_count() - told >= CLEAN_BYTES {
+                self.refuse_if_stopping(writing)?;
+                pace.note_compacted(writer.byte_count() - told);
+                told = writer.byte_count();
+            }
+        }
+        let meta = writer.finish(intervals)?;
+        pace.note_compacted(meta.bytes.saturating_sub(told));
+        let synced = self.env.sync_dir(&self.dir);
+        synced.map_err(|error| Error::io("sync the database folder", error))?;
+        self.counters.cleanings.add(1);
+        self.counters.bytes_cleaned.add(meta.bytes);
+        Ok(meta)
+    }
+
+    fn refuse_if_stopping(&self, writing: &Writing) -> Result<()> {
+        writing.committer.poison().refuse()?;
+        if writing.background.is_stopping() {
+            return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
+        }
+        Ok(())
+    }
+
+    /// Records an edit of blob files alone, and publishes it.
+    fn publish_blobs(&self, writing: &Writing, edit: impl FnOnce(&State) -> Edit) -> Result<()> {
+        let mut ledger = writing.ledger.lock();
+        let edit = edit(ledger.state());
+        self.publish(writing, &mut ledger, edit, &[], None)
+    }
+
+    /// Holds a flush that brings `bytes` of large values until cleanings have written their part, so
+    /// that space stays within bounds; nothing while it does.
+    fn repay_space(&self, writing: &Writing, bytes: u64) {
+        if !self.options.background {
+            return;
+        }
+        let blobs = writing.ledger.lock().state().blobs.clone();
+        let live: u64 = blobs.iter().map(|blob| blob.live_bytes()).sum();
+        let all: u64 = blobs.iter().map(|blob| blob.meta.bytes).sum();
+        let percent = all.saturating_mul(100) / live.max(1);
+        let factor = percent.saturating_sub(DEBT_PERCENT).div_ceil(DEBT_STEP).min(DEBT_FACTOR_MAX);
+        let pace = writing.committer.pace();
+        let ended = || {
+            let stopped = writing.background.is_stopping() || writing.committer.poison().is_set();
+            stopped || !writing.steps.is_running()
+        };
+        if factor > 0 {
+            pace.repay(&*self.env, pace.compacted(), bytes * factor, ended);
+        }
+    }
+}
+
+/// Large values that come past the log: they are written in the order of their keys.
+pub(super) struct Outside<'a> {
+    core: &'a Core,
+    writing: &'a Writing,
+    open: Option<Begun>,
+    /// Files that are complete.
+    pub(super) done: Vec<BlobMeta>,
+    /// Every file that was begun.
+    pub(super) written: Vec<FileId>,
+}
+
+struct Begun {
+    writer: BlobWriter,
+    id: FileId,
+    /// What lies before the next value: its offset, as its address has it.
+    stored: u64,
+    ends: Option<(Address, Address)>,
+}
+
+impl<'a> Outside<'a> {
+    pub(super) fn new(core: &'a Core, writing: &'a Writing) -> Self {
+        let (done, written) = Default::default();
+        Self { core, writing, open: None, done, written }
+    }
+
+    /// Writes `value`; what takes its place. Errors: `Io`, and none can be written any more.
+    pub(super) fn put(&mut self, value: &[u8]) -> Result<BlobRef> {
+        if self.open.as_ref().is_some_and(|open| open.stored >= self.core.options.log_bytes()) {
+            self.finish()?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => {
+                let id = self.writing.ledger.allocate();
+                self.written.push(id);
+                let writer = BlobWriter::create(&self.core.env, &self.core.dir, id)?;
+                none.insert(Begun { writer, id, stored: 0, ends: None })
+            }
+        };
+        let address = Address::new(open.id, open.stored).ok_or_else(no_addresses)?;
+        let blob = BlobRef::raw(address, value);
+        open.writer.add(&blob, value)?;
+        open.stored += u64::from(blob.stored);
+        open.ends.get_or_insert((address, address)).1 = address;
+        Ok(blob)
+    }
+
+    /// Completes the file that is written: its bytes are durable, its name is not.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        if let Some(Begun { writer, ends, .. }) = self.open.take() {
+            self.done.push(writer.finish(ends.into_iter().collect())?);
+        }
+        Ok(())
+    }
+}
+
+/// Every number of a file, but the last few, has addresses.
+pub(super) fn no_addresses() -> Error {
+    let message = "no file numbers are left: load the data into a new database";
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+/// What a cleaning has found in its sources.
+#[derive(Debug, Default)]
+struct Gathered {
+    live: Vec<(BlobRef, Arc<Blob>)>,
+    input: Setsum,
+    dropped: Setsum,
+}
+
+/// What an edit needs to know of values that die.
+pub(super) fn stored(killed: &[BlobRef]) -> Vec<(Address, u32)> {
+    killed.iter().map(|blob| (blob.address, blob.stored)).collect()
+}
