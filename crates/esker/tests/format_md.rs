@@ -83,6 +83,15 @@ fn the_first_block_and_the_footer_are_those_of_the_golden_segment() {
 }
 
 #[test]
+fn the_blob_file_is_the_golden_one() {
+    let golden = root().join("crates/esker/tests/golden/blob-v1.hex");
+    let golden = std::fs::read_to_string(golden).expect("the golden blob file");
+    let shown = bytes(&examples("hex")[2]);
+    let shown: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(shown, golden.split_whitespace().collect::<String>());
+}
+
+#[test]
 fn every_line_of_the_manifest_fits_the_chain() {
     let mut chain = Chain::new(FileId(1));
     for line in examples("manifest")[0].lines() {

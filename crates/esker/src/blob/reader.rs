@@ -151,10 +151,14 @@ impl BlobReader {
     /// [`BlobReader::read`].
     pub fn walk(&self, each: impl FnMut(&BlobRef, &[u8]) -> Result<()>) -> Result<()> {
         let mut totals = Totals::default();
-        match &self.table {
-            None => self.walk_log(&mut totals, each)?,
-            Some(table) => self.walk_table(table, &mut totals, each)?,
-        }
+        // A map takes the advice of its file: without read-ahead every page would be waited for.
+        self.file.advise_random(false);
+        let walked = match &self.table {
+            None => self.walk_log(&mut totals, each),
+            Some(table) => self.walk_table(table, &mut totals, each),
+        };
+        self.file.advise_random(true);
+        walked?;
         totals.check(&self.meta)
     }
 
