@@ -372,11 +372,16 @@ fn same_pair(found: Option<(esker::Key, esker::Value)>, want: Option<(KeyBytes, 
 
 fn run(setup: Setup, seed: u64, program: &[Step]) -> Checked {
     let mut run = Run::start(setup, seed)?;
+    let mut parts = 0;
     for (index, step) in program.iter().enumerate() {
         run.step(step).map_err(|failure| format!("at step {index}, {step:?}: {failure}"))?;
         if run.dice.one_in(4) {
             run.world_help();
         }
+        // A count of the open: it begins again with the next.
+        let parts_now = run.session.db.stats().compaction_parts;
+        TALLY.add("parts of compactions", parts_now.saturating_sub(parts));
+        parts = parts_now;
     }
     run.finish()
 }
@@ -423,7 +428,13 @@ fn a_database_behaves_as_a_map_that_remembers_every_version() {
     for_seeds("model", PROGRAMS, one);
     TALLY.print("model");
     if wanted_seed().is_none() {
-        TALLY.must_have_seen(&["kills", "ingests", "read-only opens", "segments at the end"]);
+        TALLY.must_have_seen(&[
+            "kills",
+            "ingests",
+            "read-only opens",
+            "segments at the end",
+            "parts of compactions",
+        ]);
     }
 }
 

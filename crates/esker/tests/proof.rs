@@ -14,9 +14,9 @@
 use esker::base::id::SeqNo;
 use esker::base::key::{Entry, Kind};
 use esker::env::sim::Sim;
-use esker::merge::rewrite::Plant;
+use esker::merge::rewrite::{Ends, Plant};
 use esker::merge::{Beneath, Keep};
-use esker::{Access, Collection, Db, ErrorKind, Result, Snapshot};
+use esker::{Access, Collection, Db, ErrorKind, Options, Result, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -46,6 +46,12 @@ enum Fault {
     NoSnapshots,
     /// The walk takes it that every range delete is spent.
     Spent,
+    /// A part ends before the last key below where the next one begins.
+    Gap,
+    /// A part ends behind the key with which the next one begins.
+    Overlap,
+    /// A part walks everything.
+    Everything,
 }
 
 const BETWEEN_WALK_AND_WRITER: [Fault; 7] = [
@@ -68,6 +74,8 @@ struct Planted(Mutex<State>);
 struct State {
     fault: Option<Fault>,
     written: usize,
+    /// Parts that were begun.
+    parts: usize,
     late: Option<(Vec<u8>, SeqNo, Kind, Vec<u8>)>,
 }
 
@@ -89,6 +97,23 @@ impl Plant for Planted {
             }
             _ => None,
         }
+    }
+
+    fn clip(&self, from: Option<&[u8]>, to: Option<&[u8]>) -> Option<Ends> {
+        let mut state = self.0.lock().unwrap();
+        state.parts += 1;
+        let (fault, to) = (state.fault?, to?);
+        let lower = |key: &[u8]| {
+            let (last, rest) = key.split_last().unwrap();
+            [rest, &[last - 1]].concat()
+        };
+        let to = match fault {
+            Fault::Gap => lower(to),
+            Fault::Overlap => [to, b"\0"].concat(),
+            Fault::Everything => return Some((None, None)),
+            _ => return None,
+        };
+        Some((from.map(Into::into), Some(to.into())))
     }
 
     fn write(
@@ -132,8 +157,12 @@ struct World {
 
 impl World {
     fn new(access: Access) -> Self {
+        Self::with(Db::options().access(access))
+    }
+
+    fn with(options: Options) -> Self {
         let (sim, planted) = (Sim::new(36), Arc::new(Planted::default()));
-        let options = Db::options().env(sim.clone()).access(access).plant(planted.clone());
+        let options = options.env(sim.clone()).plant(planted.clone());
         let db = options.background_compaction(false).open("/db").unwrap();
         let c = db.collection("c").unwrap();
         Self { sim, planted, db, c }
@@ -213,6 +242,59 @@ fn a_compaction_that_loses_doubles_alters_or_disorders_an_entry_is_not_published
         let snapshot = world.db.snapshot();
         world.catches(fault, &snapshot, Db::compact);
     }
+}
+
+/// Keys of one length, in runs that lie on each other and are large enough to be merged in parts.
+fn world_of_parts() -> World {
+    let world = World::with(Db::options().slab_bytes(16 << 10).compaction_threads(3));
+    for round in 0..2 {
+        for i in 0..240 {
+            let key = format!("k{:03}", i * 101 % 240);
+            world.c.insert(key, format!("v{round}-{i}").repeat(40)).unwrap();
+        }
+        world.c.remove(format!("k0{round}0")).unwrap();
+        world.db.flush().unwrap();
+        if round == 0 {
+            // Or the oldest run would move down unread.
+            world.db.compact().unwrap();
+        }
+    }
+    world
+}
+
+/// A part that goes wrong is caught, and so are parts of which each is right and all together are
+/// not: where one ends and the next begins nothing may be left out or come twice.
+#[test]
+fn a_compaction_in_parts_that_goes_wrong_in_one_or_between_two_is_not_published() {
+    let between = [Fault::Gap, Fault::Overlap, Fault::Everything];
+    for fault in BETWEEN_WALK_AND_WRITER.into_iter().chain(between) {
+        let world = world_of_parts();
+        let snapshot = world.db.snapshot();
+        let before = world.db.stats().compaction_parts;
+        world.catches(fault, &snapshot, Db::compact);
+        let parts = world.planted.0.lock().unwrap().parts as u64;
+        assert!(parts > 1, "{fault:?}: {parts}");
+        assert_eq!(parts, world.db.stats().compaction_parts - before, "{fault:?}");
+    }
+}
+
+/// The output of a merge in parts is that of a merge in one, but for where files end.
+#[test]
+fn a_compaction_in_parts_gives_what_one_in_one_gives() {
+    let worlds = [1, 3].map(|threads| {
+        let world = world_of_parts();
+        world.db.close().unwrap();
+        let options = Db::options().slab_bytes(16 << 10).compaction_threads(threads);
+        let db = options.background_compaction(false).env(world.sim.clone()).open("/db").unwrap();
+        db.compact().unwrap();
+        assert!(db.verify().unwrap().is_whole());
+        let stats = db.stats();
+        assert_eq!(stats.compaction_parts > 1, threads > 1);
+        let pairs: Vec<_> = db.collection("c").unwrap().iter().map(Result::unwrap).collect();
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
+        (pairs, stats.segment_entries, db.checksum().unwrap())
+    });
+    assert_eq!(worlds[0], worlds[1]);
 }
 
 /// Whoever flushes knows nothing of what lies beneath: all that hides something must stay.

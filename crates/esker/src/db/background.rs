@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   flush    woken when a generation is sealed
-//!   compact  woken when a run was added, when a step ended, and when writes come to rest
+//!   compact  woken when a run was added, when a step ended or was cut into parts, and when writes
+//!            come to rest: a unit is one part
 //!   care     woken when the generation is half full, at the first write after a rest, and when
 //!            the last user of a file is gone: prepares the next generation, syncs the log each
 //!            interval, removes files
@@ -10,7 +11,8 @@
 //!
 //! 1. A worker holds the database only during one unit of work; none keeps it alive.
 //! 2. A job that fails is tried again after a pause; until then `stuck` says why. A job that panics
-//!    poisons the database: the next write says so (F-31).
+//!    poisons the database: the next write says so (F-31). After a compaction that failed no worker
+//!    begins another in that time: parts of it that went well would else begin it again at once.
 //! 3. With nothing to do all of them sleep: an idle database uses no processor (MACE-W10).
 
 use super::core::{Core, Writing};
@@ -34,6 +36,8 @@ pub struct Background {
     stuck: Mutex<Option<Error>>,
     stopping: AtomicBool,
     late: Mutex<Vec<FileName>>,
+    /// No worker begins a compaction before: one has failed.
+    compact_after: Mutex<Duration>,
     /// When the care worker noticed the first write after a rest.
     busy_since: Mutex<Option<Duration>>,
 }
@@ -169,10 +173,18 @@ fn compact(core: &Core, writing: &Writing) -> Result<Next> {
     if !core.options.background || writing.committer.poison().is_set() {
         return Ok(Next::Wait(None));
     }
-    let stepped = core.compact_step(writing, Want::Due)?;
-    // What was dropped has left garbage among the large values.
-    let cleaned = core.clean_step(writing, Want::Due)?;
-    if stepped || cleaned {
+    let (now, after) = (core.env.now(), *writing.background.compact_after.lock());
+    if now < after && !writing.steps.has_untaken() {
+        return Ok(Next::Wait(Some(after - now)));
+    }
+    let result = core.compact_step(writing, Want::Due).and_then(|stepped| {
+        // What was dropped has left garbage among the large values.
+        Ok(core.clean_step(writing, Want::Due)? || stepped)
+    });
+    if result.is_err() {
+        *writing.background.compact_after.lock() = now + RETRY;
+    }
+    if result? {
         // What this step has freed or made may be another's work.
         writing.background.wake_compaction();
         return Ok(Next::Again);

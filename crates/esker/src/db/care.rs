@@ -80,6 +80,7 @@ impl Core {
         let Some(writing) = &self.writing else { return Ok(()) };
         // A write or flush that waits for the workers must not wait for ever.
         writing.background.stop();
+        self.give_up_steps(writing);
         writing.queue.moved.open();
         writing.committer.pace().wake_all();
         writing.committer.poison().refuse()?;

@@ -74,7 +74,7 @@ pub struct Writing {
     pub(super) ledger: Arc<Ledger>,
     pub(super) queue: Arc<Queue>,
     pub(super) background: Arc<Background>,
-    pub(super) steps: Steps,
+    pub(super) steps: Arc<Steps>,
     /// One ingest at a time: two would choose the same number. Held while a caller's pairs are read.
     pub(super) ingesting: Mutex<()>,
 }

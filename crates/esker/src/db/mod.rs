@@ -17,6 +17,7 @@ mod large;
 mod ledger;
 mod open;
 pub(crate) mod options;
+mod parts;
 mod publish;
 pub(crate) mod range;
 pub(crate) mod report;

@@ -194,7 +194,8 @@ impl Options {
         self
     }
 
-    /// How many compactions may run at once. Default 2, at least 1.
+    /// How many threads compact: different pieces at once, or parts of a large one. Default 2, at
+    /// least 1.
     #[must_use]
     pub fn compaction_threads(mut self, threads: usize) -> Self {
         self.compaction_threads = threads.max(1);

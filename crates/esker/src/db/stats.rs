@@ -24,6 +24,7 @@ impl Counter {
 pub(super) struct Counters {
     pub(super) flushes: Counter,
     pub(super) compactions: Counter,
+    pub(super) compaction_parts: Counter,
     pub(super) bytes_flushed: Counter,
     pub(super) bytes_compacted: Counter,
     pub(super) cleanings: Counter,
@@ -83,6 +84,8 @@ pub struct Stats {
     pub flushes: u64,
     /// Compactions since the open.
     pub compactions: u64,
+    /// Parts that large compactions among them were cut into, to be carried out side by side.
+    pub compaction_parts: u64,
     /// Bytes that commits have written to logs since the open.
     pub bytes_logged: u64,
     /// Bytes that flushes have written since the open.
@@ -134,6 +137,7 @@ impl Stats {
             filter_false: filters.false_passes,
             flushes: core.counters.flushes.get(),
             compactions: core.counters.compactions.get(),
+            compaction_parts: core.counters.compaction_parts.get(),
             bytes_flushed: core.counters.bytes_flushed.get(),
             bytes_compacted: core.counters.bytes_compacted.get(),
             cleanings: core.counters.cleanings.get(),
@@ -186,6 +190,7 @@ impl Stats {
             ("filter_false", self.filter_false),
             ("flushes", self.flushes),
             ("compactions", self.compactions),
+            ("compaction_parts", self.compaction_parts),
             ("bytes_logged", self.bytes_logged),
             ("bytes_flushed", self.bytes_flushed),
             ("bytes_compacted", self.bytes_compacted),

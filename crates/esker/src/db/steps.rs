@@ -1,9 +1,9 @@
-//! The steps of compaction: chosen one at a time, carried out side by side.
+//! The steps of compaction: chosen one at a time, carried out side by side, large ones in parts.
 //!
 //! ```text
-//!   choose ─ under a lock ─▶ Running ─▶ Picked ─ merge, without it ─▶ edit ─▶ view ─▶ let go
-//!     ▲        busy files, claimed ranges                                             │
-//!     └───────────────────────── the other workers look again ◀───────────────────────┘
+//!   choose ─ under a lock ─▶ Running ─▶ plan ─▶ parts ─ merge, without it ─▶ edit ─▶ view ─▶ let go
+//!     ▲        busy files, claimed ranges        └─ the other workers take some                │
+//!     └─────────────────────────── the other workers look again ◀──────────────────────────────┘
 //! ```
 //!
 //! 1. A file is an input of at most one step; outputs of two steps never share a range of a run.
@@ -11,22 +11,28 @@
 //!    fails leaves nothing behind, and is chosen again later (F-20, F-23).
 //! 3. What a step may drop is decided from the version and the pins at its start. Later changes only
 //!    bring newer data, so the decision stays right.
+//! 4. A merge that is large enough is cut by keys into [`parts`](super::parts), which whoever compacts
+//!    takes before he chooses another step. Their sums together are those of the whole (law 6), and
+//!    one edit publishes them. A merge with range deletes stays whole: one of them is judged together
+//!    with all that it covers.
 
 use super::core::{Core, Writing};
 use super::large::stored;
+use super::parts::{Ended, Taken, Underway};
 use crate::base::blob::BlobRef;
 use crate::base::cursor::Cursor;
-use crate::base::error::Result;
+use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
 use crate::base::key::Kind;
 use crate::base::setsum::Setsum;
 use crate::base::span::Skyline;
+use crate::compaction::cuts::{Part, Wish, cut, stretches};
 use crate::compaction::job;
 use crate::compaction::policy::{
     Action, Claim, File, LAST, Policy, Run, Shape, Step, Waste, choose, choose_all,
 };
 use crate::env::Gate;
-use crate::env::names::FileKind;
+use crate::env::names::{FileKind, FileName};
 use crate::manifest::{Balance, Edit, Placed, Reason};
 use crate::merge::retain::{Beneath, Keep};
 use crate::merge::rewrite::{Progress, Rewritten};
@@ -39,22 +45,27 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+/// A file of a part may be larger than it was to be by the inverse of this.
+const PART_SLACK: u64 = 8;
+
 /// What is going on: guards the choice, never held during I/O.
 #[derive(Debug, Default)]
 pub struct Steps {
-    running: Mutex<Running>,
-    /// Opened whenever a step ends.
+    pub(super) running: Mutex<Running>,
+    /// Opened whenever a step ends, and when there are parts to take.
     pub(super) ended: Gate,
 }
 
 #[derive(Debug, Default)]
-struct Running {
+pub(super) struct Running {
     count: usize,
     next_token: u64,
     busy: HashSet<FileId>,
     /// Files of the last level in which versions were kept for a reader.
     kept_for_pins: HashSet<FileId>,
     claims: Vec<Claimed>,
+    /// Steps whose parts can be taken, or were.
+    pub(super) underway: Vec<Underway>,
 }
 
 #[derive(Debug)]
@@ -65,16 +76,34 @@ struct Claimed {
     keys: (Box<[u8]>, Box<[u8]>),
 }
 
-/// A step that was chosen; its inputs are busy until it is dropped.
-struct Picked<'a> {
-    steps: &'a Steps,
-    token: u64,
+/// A step that was chosen.
+#[derive(Debug)]
+struct Picked {
     step: Step,
     version: Arc<Version>,
     /// The inputs, run by run, newest first.
     inputs: Vec<Segments>,
     policy: Policy,
     total_bytes: u64,
+}
+
+/// A step with all that its parts need.
+#[derive(Debug)]
+pub(super) struct Job {
+    picked: Picked,
+    /// At least one.
+    pub(super) parts: Vec<Part>,
+    keep: Keep,
+    /// Where outputs end in any case.
+    borders: Vec<Box<[u8]>>,
+}
+
+/// Inputs and claims of a step that runs: free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Busy {
+    steps: Arc<Steps>,
+    token: u64,
+    inputs: Vec<FileId>,
 }
 
 /// How a step is wanted.
@@ -86,11 +115,11 @@ pub enum Want {
     All,
 }
 
-impl Drop for Picked<'_> {
+impl Drop for Busy {
     fn drop(&mut self) {
         let mut running = self.steps.running.lock();
         running.count -= 1;
-        for id in &self.step.inputs {
+        for id in &self.inputs {
             running.busy.remove(id);
             // A step that failed keeps its inputs: at worst one of them is not cleaned up again.
             running.kept_for_pins.remove(id);
@@ -145,33 +174,44 @@ impl Steps {
 }
 
 impl Core {
-    /// Carries out one step, if one is wanted. False if none is.
+    /// Carries out a part of a step that is under way, or else of one that is wanted. False if there
+    /// is none.
     ///
-    /// Errors: why it failed; its inputs are as they were.
+    /// Errors: why the step failed; its inputs are as they were.
     pub fn compact_step(&self, writing: &Writing, want: Want) -> Result<bool> {
-        let Some(picked) = self.pick(writing, want) else { return Ok(false) };
-        let mut written = Vec::new();
-        let result = self.carry_out(writing, &picked, &mut written);
-        drop(picked);
-        // A flush that waits for compactions must not wait for one that has ended.
-        writing.committer.pace().wake_all();
-        self.finish_job(result, written.iter().map(|id| FileKind::Segment.name(*id)))?;
-        self.empty_trash();
+        let taken = match writing.steps.take() {
+            Some(taken) => taken,
+            None => match self.begin(writing, want)? {
+                Some(taken) => taken,
+                None => return Ok(false),
+            },
+        };
+        self.carry_out(writing, taken)?;
         Ok(true)
     }
 
     /// Carries out steps until everything is in the last level, beside what the workers do.
     pub fn compact_all(&self, writing: &Writing) -> Result<()> {
+        let steps = &writing.steps;
         loop {
             writing.committer.poison().refuse()?;
             if self.compact_step(writing, Want::All)? || self.clean_step(writing, Want::All)? {
                 continue;
             }
-            if !writing.steps.is_running() {
+            if !steps.is_running() {
                 return Ok(());
             }
-            let gate = &writing.steps.ended;
-            gate.wait_until(&*self.env, || !writing.steps.is_running());
+            steps.ended.wait_until(&*self.env, || !steps.is_running() || steps.has_untaken());
+        }
+    }
+
+    /// Ends the steps whose parts nobody will take any more, and removes what they have written.
+    pub(super) fn give_up_steps(&self, writing: &Writing) {
+        let error = Error::new(ErrorKind::Interrupted, "the database is closing");
+        for ended in writing.steps.give_up(&error) {
+            drop(ended.busy);
+            // It is the error it was given.
+            let _ = self.finish_job(ended.result.map(drop), segment_names(&ended.written));
         }
     }
 
@@ -186,7 +226,26 @@ impl Core {
         Policy { flush_bytes: self.options.slab() as u64, at_rest, ..self.options.compaction }
     }
 
-    fn pick<'a>(&self, writing: &'a Writing, want: Want) -> Option<Picked<'a>> {
+    /// Chooses a step, lets others take its parts, and takes the first.
+    fn begin(&self, writing: &Writing, want: Want) -> Result<Option<Taken>> {
+        let Some((picked, busy)) = self.pick(writing, want) else { return Ok(None) };
+        let job = match self.plan(picked) {
+            Ok(job) => job,
+            Err(error) => {
+                drop(busy);
+                writing.committer.pace().wake_all();
+                return Err(error);
+            }
+        };
+        let parts = job.parts.len();
+        let taken = writing.steps.offer(job, busy);
+        if parts > 1 {
+            writing.background.wake_compaction();
+        }
+        Ok(Some(taken))
+    }
+
+    fn pick(&self, writing: &Writing, want: Want) -> Option<(Picked, Busy)> {
         let policy = self.policy(writing);
         let mut running = writing.steps.running.lock();
         let version = self.views.load_full().version.clone();
@@ -217,41 +276,99 @@ impl Core {
             running.claims.push(Claimed { token, level, run, keys });
         }
         drop(running);
-        let steps = &writing.steps;
-        Some(Picked { steps, token, step, version, inputs, policy, total_bytes })
+        let busy = Busy { steps: writing.steps.clone(), token, inputs: step.inputs.clone() };
+        Some((Picked { step, version, inputs, policy, total_bytes }, busy))
     }
 
-    fn carry_out(
-        &self,
-        writing: &Writing,
-        picked: &Picked<'_>,
-        written: &mut Vec<FileId>,
-    ) -> Result<()> {
-        let metas = || picked.inputs.iter().flat_map(|run| run.iter()).map(|s| s.meta());
-        let input = metas().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
-        let rewritten = match picked.step.action {
-            Action::Drop => {
-                let killed = large_of(&picked.inputs)?;
-                Rewritten { input, dropped: input, killed, ..Rewritten::default() }
-            }
-            Action::Move => Rewritten {
-                segments: metas().cloned().collect(),
-                input,
-                output: input,
-                ..Rewritten::default()
-            },
-            Action::Merge => self.merge(writing, picked, written)?,
+    /// Decides what `picked` may drop, and cuts it into parts.
+    fn plan(&self, picked: Picked) -> Result<Job> {
+        if picked.step.action != Action::Merge {
+            let parts = vec![Part::default()];
+            return Ok(Job { picked, parts, keep: Keep::default(), borders: Vec::new() });
+        }
+        let snapshots = self.snapshots.pinned();
+        let keep = Keep {
+            beneath: picked.beneath(),
+            spans: picked.version.spans.all().clone(),
+            spent: picked.spent(&snapshots)?,
+            snapshots,
         };
-        let remove = metas().map(|meta| meta.id).collect();
+        let last = picked.version.runs.iter().filter(|run| run.level == LAST);
+        let last = last.flat_map(|run| run.segments.iter()).map(|s| s.meta().smallest.clone());
+        let is_last = picked.step.level == LAST;
+        let borders: Vec<Box<[u8]>> = if is_last { Vec::new() } else { last.collect() };
+        let bytes = picked.step.bytes;
+        let part_bytes_min = picked.policy.flush_bytes.max(1);
+        let parts_max = self.options.compaction_threads;
+        let is_large = parts_max > 1 && bytes / 2 >= part_bytes_min;
+        let has_ranges = picked.metas().any(|meta| meta.range_deletes > 0);
+        let mut parts = Vec::new();
+        if is_large && !has_ranges {
+            let wish = Wish { parts_max, part_bytes_min, borders: &borders };
+            parts = cut(&stretches(&picked.inputs)?, &wish);
+        }
+        if parts.len() < 2 {
+            parts = vec![Part { bytes, ..Part::default() }];
+        }
+        Ok(Job { picked, parts, keep, borders })
+    }
+
+    /// Carries out a part, and ends the step if it was the last.
+    fn carry_out(&self, writing: &Writing, mut taken: Taken) -> Result<()> {
+        let mut written = std::mem::take(&mut taken.written);
+        let result = match taken.job.picked.step.action {
+            Action::Merge => self.merge(writing, &taken, &mut written),
+            Action::Drop => {
+                let input = taken.job.picked.input();
+                large_of(&taken.job.picked.inputs).map(|killed| Rewritten {
+                    input,
+                    dropped: input,
+                    killed,
+                    ..Rewritten::default()
+                })
+            }
+            Action::Move => {
+                let input = taken.job.picked.input();
+                let segments = taken.job.picked.metas().cloned().collect();
+                Ok(Rewritten { segments, input, output: input, ..Rewritten::default() })
+            }
+        };
+        taken.written = written;
+        let Some(Ended { job, busy, result, written }) = taken.end(result)? else { return Ok(()) };
+        let result = result.and_then(|parts| self.publish_step(writing, &job, parts));
+        drop(busy);
+        // A flush that waits for compactions must not wait for one that has ended.
+        writing.committer.pace().wake_all();
+        self.finish_job(result, segment_names(&written))?;
+        self.empty_trash();
+        Ok(())
+    }
+
+    /// Puts the parts together and makes them, instead of the inputs, what readers see.
+    fn publish_step(&self, writing: &Writing, job: &Job, parts: Vec<Rewritten>) -> Result<()> {
+        let Job { picked, keep, .. } = job;
+        let level = picked.step.level;
+        let count = parts.len() as u64;
+        let rewritten = Rewritten::join(parts, picked.input())?;
+        if picked.step.action == Action::Merge {
+            let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
+            self.counters.bytes_compacted.add(bytes);
+            // Only what lies above a pin can have hidden a version that the pin still sees.
+            let oldest = keep.snapshots.first().copied().unwrap_or(SeqNo::MAX);
+            let kept = |meta: &&SegmentMeta| level == LAST && oldest < meta.seq_max;
+            let kept = rewritten.segments.iter().filter(kept).map(|meta| meta.id);
+            writing.steps.running.lock().kept_for_pins.extend(kept);
+        }
+        let remove = picked.metas().map(|meta| meta.id).collect();
         let fresh = fresh(&rewritten.segments, &self.shelves.segments)?;
         let mut ledger = writing.ledger.lock();
         // Named only now: what came down while this step ran is older than its output.
         let last = || ledger.state().runs.iter().find(|run| run.level == LAST);
-        let known = picked.step.run.or_else(|| {
-            (picked.step.level == LAST).then(|| last().map(|run| run.number)).flatten()
-        });
+        let known = picked
+            .step
+            .run
+            .or_else(|| (level == LAST).then(|| last().map(|run| run.number)).flatten());
         let run = known.unwrap_or_else(|| writing.ledger.allocate().0);
-        let level = picked.step.level;
         let place = |meta: &SegmentMeta| Placed { level, run, meta: meta.clone() };
         let Rewritten { input, output, dropped, killed, .. } = rewritten;
         let edit = Edit {
@@ -263,53 +380,51 @@ impl Core {
         };
         self.publish(writing, &mut ledger, edit, &fresh, None)?;
         self.counters.compactions.add(1);
+        self.counters.compaction_parts.add(if count > 1 { count } else { 0 });
         Ok(())
     }
 
     fn merge(
         &self,
         writing: &Writing,
-        picked: &Picked<'_>,
+        taken: &Taken,
         written: &mut Vec<FileId>,
     ) -> Result<Rewritten> {
-        let Picked { step, version, inputs, policy, total_bytes, .. } = picked;
-        let snapshots = self.snapshots.pinned();
-        let keep = Keep {
-            beneath: picked.beneath(),
-            spans: version.spans.all().clone(),
-            spent: picked.spent(&snapshots)?,
-            snapshots,
-        };
-        let is_last = step.level == LAST;
-        let pieces = step.bytes.div_ceil(policy.segment_bytes(*total_bytes)).max(1);
-        let last = version.runs.iter().filter(|run| run.level == LAST);
-        let last = last.flat_map(|run| run.segments.iter()).map(|s| s.meta().smallest.clone());
-        let borders: Vec<Box<[u8]>> = if is_last { Vec::new() } else { last.collect() };
+        let Job { picked, parts, keep, borders } = &*taken.job;
+        let Picked { step, inputs, policy, total_bytes, .. } = picked;
+        let whole = Part { bytes: step.bytes, ..Part::default() };
+        let part = parts.get(taken.index).unwrap_or(&whole);
+        // So that the files come out alike.
+        let pieces = part.bytes.div_ceil(policy.segment_bytes(*total_bytes)).max(1);
+        let segment_bytes = part.bytes.div_ceil(pieces);
+        // A part is as large as it is only about: what it has above that is no file of its own.
+        let slack = if parts.len() > 1 { segment_bytes / PART_SLACK } else { 0 };
         let pace = writing.committer.pace();
         let told = Cell::new(0);
         let tick = |progress: Progress| {
             pace.note_compacted(progress.bytes - told.replace(progress.bytes));
-            writing.background.is_stopping()
+            writing.background.is_stopping() || taken.is_stopped()
         };
-        let rewritten = self.rewriting(writing, &tick, &keep, |rewrite| {
+        self.rewriting(writing, &tick, keep, |rewrite| {
             let depth = step.level.saturating_sub(LAST - policy.tiers(*total_bytes));
-            rewrite.options.filter_bits_per_key = filter_bits(depth, is_last);
-            rewrite.segment_bytes = step.bytes.div_ceil(pieces);
-            rewrite.borders = borders;
-            job::merge(inputs, rewrite, written)
-        })?;
-        let bytes = rewritten.segments.iter().map(|meta| meta.bytes).sum();
-        self.counters.bytes_compacted.add(bytes);
-        // Only what lies above a pin can have hidden a version that the pin still sees.
-        let oldest = keep.snapshots.first().copied().unwrap_or(SeqNo::MAX);
-        let kept = rewritten.segments.iter().filter(|meta| is_last && oldest < meta.seq_max);
-        let kept: Vec<FileId> = kept.map(|meta| meta.id).collect();
-        writing.steps.running.lock().kept_for_pins.extend(kept);
-        Ok(rewritten)
+            rewrite.options.filter_bits_per_key = filter_bits(depth, step.level == LAST);
+            rewrite.segment_bytes = segment_bytes + slack;
+            rewrite.borders = borders.clone();
+            job::merge(inputs, part, rewrite, written)
+        })
     }
 }
 
-impl Picked<'_> {
+impl Picked {
+    fn metas(&self) -> impl Iterator<Item = &SegmentMeta> {
+        self.inputs.iter().flat_map(|run| run.iter()).map(|segment| segment.meta())
+    }
+
+    /// The sum of the inputs, as the manifest knows it.
+    fn input(&self) -> Setsum {
+        self.metas().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum)
+    }
+
     fn is_input(&self, segment: &Segment) -> bool {
         self.inputs.iter().any(|run| {
             let meta = segment.meta();
@@ -351,6 +466,10 @@ impl Picked<'_> {
         }
         Ok(spent)
     }
+}
+
+fn segment_names(ids: &[FileId]) -> impl Iterator<Item = FileName> {
+    ids.iter().map(|id| FileKind::Segment.name(*id))
 }
 
 /// The large values that the segments of `runs` name, which go unread otherwise.
@@ -452,5 +571,27 @@ impl Seen<'_> {
                 _ => return true,
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Job {
+    /// A step of `parts` parts with nothing in it, which runs in `steps`.
+    pub(super) fn sample(steps: &Arc<Steps>, parts: usize) -> (Self, Busy) {
+        let step = Step {
+            action: Action::Merge,
+            inputs: Vec::new(),
+            level: LAST,
+            run: None,
+            keys: Default::default(),
+            bytes: 0,
+        };
+        let version = Arc::default();
+        let (inputs, policy, total_bytes) = (Vec::new(), Policy::BALANCED, 0);
+        let picked = Picked { step, version, inputs, policy, total_bytes };
+        let parts = vec![Part::default(); parts];
+        steps.running.lock().count += 1;
+        let busy = Busy { steps: steps.clone(), token: 0, inputs: Vec::new() };
+        (Self { picked, parts, keep: Keep::default(), borders: Vec::new() }, busy)
     }
 }

@@ -13,6 +13,7 @@
 //!    would let an older version reappear (SST-K1).
 //! 4. An error is sticky: no caller can take a broken walk for a complete one (F-28).
 
+pub mod clip;
 pub mod judge;
 pub mod loser;
 pub mod retain;
@@ -20,6 +21,7 @@ pub mod rewrite;
 pub mod run;
 pub mod visible;
 
+pub use clip::Clip;
 pub use judge::{Judge, Judgement};
 pub use loser::Merged;
 pub use retain::{Beneath, Judged, Keep, Retain, Tally, Verdict};

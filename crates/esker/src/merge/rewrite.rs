@@ -11,7 +11,8 @@
 //! 2. `written` names every file that was begun, also after an error: the caller removes those that
 //!    it does not publish.
 //! 3. The sum of what came in is told by the source, not by this walk: a source that loses entries
-//!    is found too.
+//!    is found too. Of one part of a walk nobody can tell it: [`Rewritten::join`] holds the parts
+//!    together against what all of them should have walked.
 //! 4. The balance says that nothing was lost on the way; that what was dropped was free to go says
 //!    [`Judge`], for every entry (SST-18).
 
@@ -61,6 +62,11 @@ pub trait Plant: Debug + Send + Sync {
         None
     }
 
+    /// The keys that a part of a merge walks, if not those from `from` up to `to`.
+    fn clip(&self, _from: Option<&[u8]>, _to: Option<&[u8]>) -> Option<Ends> {
+        None
+    }
+
     /// Hands `entry` on to the writer, or something else, or nothing. Errors: those of `write`.
     fn write(
         &self,
@@ -70,6 +76,10 @@ pub trait Plant: Debug + Send + Sync {
         write(entry)
     }
 }
+
+/// The keys between which something lies: the first full key, and the first one above; none where
+/// there is no end.
+pub type Ends = (Option<Box<[u8]>>, Option<Box<[u8]>>);
 
 /// What a rewrite made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,14 +117,15 @@ pub struct Progress {
 const TICK_EVERY: u64 = 512;
 
 impl Rewrite<'_> {
-    /// Writes what is to be kept of `cursor`, whose entries sum to `input`.
+    /// Writes what is to be kept of `cursor`, whose entries sum to `input`; without a sum it is a
+    /// part, which must be joined with the others.
     ///
     /// The segments are synced; the folder is not. Cost: one pass. Errors: `Corruption` if the
     /// balance does not hold or an input block is damaged; `Io`; `Interrupted` when stopped.
     pub fn run(
         &self,
         cursor: impl Cursor,
-        input: Setsum,
+        input: Option<Setsum>,
         written: &mut Vec<FileId>,
     ) -> Result<Rewritten> {
         let planted = self.plant.and_then(|plant| plant.keep(self.keep));
@@ -174,7 +185,7 @@ impl Rewrite<'_> {
         let output = segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
         let rewritten = Rewritten {
             segments,
-            input,
+            input: input.unwrap_or(tally.input),
             output,
             dropped: tally.dropped,
             entries: tally.entries,
@@ -239,6 +250,37 @@ fn check_judged(tally: &Tally, entries: u64, dropped: u64) -> Result<()> {
 }
 
 impl Rewritten {
+    /// Puts together what the parts of one walk made, in their order; all that was to be walked sums
+    /// to `input`.
+    ///
+    /// Errors: `Corruption` if something was left out, or walked twice, or two parts share a key.
+    pub fn join(parts: Vec<Self>, input: Setsum) -> Result<Self> {
+        let mut all = Self { input, ..Self::default() };
+        let mut walked = Setsum::ZERO;
+        for part in parts {
+            walked += part.input;
+            all.output += part.output;
+            all.dropped += part.dropped;
+            all.entries += part.entries;
+            all.entries_dropped += part.entries_dropped;
+            all.segments.extend(part.segments);
+            all.kept.extend(part.kept);
+            all.killed.extend(part.killed);
+        }
+        all.check_balance(walked)?;
+        let shared = all.segments.windows(2).find_map(|pair| match pair {
+            [one, next] if one.largest >= next.smallest => Some((one, next)),
+            _ => None,
+        });
+        let Some((one, next)) = shared else { return Ok(all) };
+        let message = format!(
+            "a rewrite is out of order: one output ends at key \"{}\", the next begins at \"{}\"",
+            one.largest.escape_ascii(),
+            next.smallest.escape_ascii()
+        );
+        Err(Error::new(ErrorKind::Corruption, message))
+    }
+
     fn check_balance(&self, walked: Setsum) -> Result<()> {
         if walked == self.input && self.input == self.output + self.dropped {
             return Ok(());

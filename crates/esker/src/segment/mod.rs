@@ -17,6 +17,7 @@
 mod ahead;
 mod block;
 mod cursor;
+mod fences;
 mod filter;
 mod format;
 pub mod handle;
@@ -30,6 +31,7 @@ mod verify;
 mod writer;
 
 pub use cursor::SegmentCursor;
+pub use fences::Fence;
 pub use filter::filter_bits;
 pub use format::Compression;
 pub use point::Held;

@@ -21,5 +21,5 @@ pub fn flush(
     written: &mut Vec<FileId>,
 ) -> Result<Rewritten> {
     let input = memtable.entries().fold(Setsum::ZERO, |sum, entry| sum + Setsum::of(&entry));
-    rewrite.run(memtable.cursor(last), input, written)
+    rewrite.run(memtable.cursor(last), Some(input), written)
 }

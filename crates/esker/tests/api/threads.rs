@@ -1,7 +1,7 @@
 //! Batches stay whole under threads; syncs are shared; background work disturbs nobody.
 
 use super::{folder, open, small};
-use esker::{Collection, Db, Durability};
+use esker::{Collection, Db, Durability, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 const WRITERS: u64 = 8;
@@ -193,4 +193,75 @@ fn four_threads_find_what_they_wrote_under_flush_and_compaction() {
         stop.store(true, SeqCst);
         assert!(ended.into_iter().all(|worker| worker.is_ok()));
     });
+}
+
+/// Large merges are carried out in parts by as many threads as there are, those of `compact` among
+/// them; readers find at all times what there is, and a close does not wait for the end.
+#[test]
+fn merges_in_parts_disturb_no_reader_and_no_close() {
+    const KEYS: u64 = 4000;
+    let folder = folder();
+    let db = small().compaction_threads(3).open(folder.path()).unwrap();
+    let c = db.collection("c").unwrap();
+    let key = |i: u64| format!("{:05}", i * 1237 % KEYS);
+    let write = |round: u64| {
+        for i in 0..KEYS {
+            let mut value = round.to_le_bytes().to_vec();
+            value.resize(100, round as u8);
+            c.insert(key(i), value).unwrap();
+        }
+    };
+    write(1);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (db, c, stop) = (&db, &c, &stop);
+        let readers: Vec<_> = (0..2_u64)
+            .map(|reader| {
+                scope.spawn(move || {
+                    let mut least = 1;
+                    let mut chance = reader;
+                    while !stop.load(SeqCst) {
+                        let snapshot = db.snapshot();
+                        let view = c.at(&snapshot);
+                        let rounds = view.iter().map(|pair| number(&pair.unwrap().1));
+                        let rounds: Vec<_> = rounds.collect();
+                        assert_eq!(rounds.len() as u64, KEYS);
+                        let (now, before) =
+                            (rounds.iter().max().unwrap(), rounds.iter().min().unwrap());
+                        assert!(*before >= least && *now - *before <= 1, "{before} to {now}");
+                        least = *before;
+                        for _ in 0..100 {
+                            chance = (chance + 1) * 31 % KEYS;
+                            let found = view.get(key(chance)).unwrap().map(|v| number(&v));
+                            assert!(found == Some(*now) || found == Some(*before));
+                        }
+                    }
+                })
+            })
+            .collect();
+        for round in 2..6 {
+            write(round);
+            db.flush().unwrap();
+            let compacts: Vec<_> = (0..2).map(|_| scope.spawn(|| db.compact().unwrap())).collect();
+            compacts.into_iter().for_each(|compact| compact.join().unwrap());
+        }
+        stop.store(true, SeqCst);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+    assert!(db.stats().compaction_parts > 0, "{}", db.stats());
+    let report = db.verify().unwrap();
+    assert!(report.is_whole(), "{:?}", report.damages);
+    let other = db.clone();
+    write(7);
+    db.flush().unwrap();
+    let compacting = std::thread::spawn(move || other.compact());
+    db.close().unwrap();
+    if let Err(error) = compacting.join().unwrap() {
+        let is_told = [ErrorKind::Interrupted, ErrorKind::InvalidArgument].contains(&error.kind());
+        assert!(is_told, "{error}");
+    }
+    drop(c);
+    let db = small().open(folder.path()).unwrap();
+    assert_eq!(db.collection("c").unwrap().iter().count() as u64, KEYS);
+    assert!(db.verify().unwrap().is_whole());
 }

@@ -170,6 +170,8 @@ pub struct Author {
     keys: Vec<KeyBytes>,
     slab: usize,
     tag: u32,
+    /// Whether there are range deletes; what they lie in is compacted in other ways.
+    has_ranges: bool,
 }
 
 impl Author {
@@ -177,7 +179,8 @@ impl Author {
         let mut dice = dice.fork();
         let count = dice.pick(&[4, 12, 40]);
         let keys = (0..count).map(|_| key(&mut dice)).collect();
-        Self { dice, diet, keys, slab, tag: 0 }
+        let has_ranges = dice.one_in(2);
+        Self { dice, diet, keys, slab, tag: 0, has_ranges }
     }
 
     /// Values get tags above `tag`.
@@ -224,7 +227,7 @@ impl Author {
     fn change(&mut self) -> Change {
         let (which, key) = (self.which(), self.key());
         let val = if self.dice.one_in(4) { None } else { Some(self.val()) };
-        let many = self.dice.one_in(12).then(|| self.many());
+        let many = (self.has_ranges && self.dice.one_in(8)).then(|| self.many());
         Change { which, key, val, many }
     }
 

@@ -536,3 +536,31 @@ fn a_segment_alone_says_what_it_holds() {
     world.env.rename(&path_in(world.dir(), "copy"), &path_in(world.dir(), "seg-000041")).unwrap();
     assert_eq!(open("seg-000041").unwrap_err().kind(), ErrorKind::Corruption);
 }
+
+/// Fences ascend to the largest key, divide the blocks about evenly, and add up to the file; of a
+/// large file there are no more than it has partitions.
+#[test]
+fn fences_divide_a_file() {
+    for count in [1, 40, 400, 40_000] {
+        let rows: Vec<Row> = (0..count)
+            .map(|i| (format!("key {i:06}").into_bytes(), 1, Kind::Put, vec![7; 100]))
+            .collect();
+        for access in BOTH {
+            let world = World::new();
+            let meta = world.write(ID, &rows, WriterOptions::default());
+            let reader = world.open(&meta, access).unwrap();
+            let fences = reader.fences().unwrap();
+            let shape = reader.describe();
+            let few = shape.index_partitions < 4;
+            let want = if few { shape.data_blocks } else { shape.index_partitions };
+            assert_eq!(fences.len() as u64, want);
+            assert!(fences.is_sorted_by(|a, b| a.key < b.key));
+            assert_eq!(fences[fences.len() - 1].key, meta.largest);
+            let sum: u64 = fences.iter().map(|fence| fence.bytes).sum();
+            assert!(sum <= meta.bytes && meta.bytes - sum <= want, "{sum} of {}", meta.bytes);
+            let most = fences.iter().map(|fence| fence.bytes).max().unwrap();
+            assert!(most <= 2 * meta.bytes / want, "{most}");
+            assert_eq!(world.cache.used_bytes(), 0, "nothing is kept");
+        }
+    }
+}
