@@ -10,7 +10,7 @@
 //!    that are faster than the flush go on at its pace, in small steps, instead of stopping dead
 //!    while it writes a whole memtable.
 //! 2. The flush itself goes at the pace of compaction while too many young runs lie on each other
-//!    ([`Pace::give`]): what is owed below is paid back by the writers in proportion.
+//!    ([`Pace::repay`]): what is owed below is paid back by the writers in proportion.
 //! 3. Nobody sleeps for a time or spins: each wait ends with somebody's progress.
 //! 4. A flush gives back exactly what its generation was let in with, also if it is tried again.
 

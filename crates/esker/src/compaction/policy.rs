@@ -271,7 +271,9 @@ impl<'a> Tree<'a> {
                 // A tombstone that goes down unread would stay there for good.
                 let plain = file.deletes == 0 && !file.has_ranges;
                 let meets_none = !file.busy && plain && !older.iter().any(meets);
-                meets_none && file.bytes >= large && self.is_free(file.smallest, file.largest)
+                meets_none
+                    && file.bytes >= large
+                    && self.is_free(LAST, None, (file.smallest, file.largest))
             });
             if let Some(file) = moves {
                 return Some(Step {
@@ -343,12 +345,11 @@ impl<'a> Tree<'a> {
     /// At rest: makes one run of those over one place that are too small to go down.
     fn merge_within(&self, level: u32, below: u32) -> Option<Step> {
         for seed in self.level(level).flat_map(|run| &run.files).filter(|file| !file.busy) {
-            let Some(mut range) = self.gather(level, level, seed) else { continue };
+            let Some(range) = self.gather(level, level, seed) else { continue };
             if range.runs >= REST_RUNS {
                 // Out of level 0: there, what stays between them in age would lie between in keys of
                 // the one run they become.
                 let to = if level == 0 { below.min(LAST - 1) } else { level };
-                range.last_bytes = 0;
                 return self.step(range, to);
             }
         }
@@ -483,11 +484,14 @@ impl<'a> Tree<'a> {
         };
         // The newest run there, if nothing of it that stays lies in the way; else a new one above.
         let newest = self.level(level).next();
-        let may_join =
-            |run: &&Run<'a>| stays(run) && self.is_unclaimed(level, run.number, smallest, largest);
+        let may_join = |run: &&Run<'a>| {
+            stays(run) && self.is_free(level, Some(run.number), (smallest, largest))
+        };
         let run = newest.filter(may_join).map(|run| run.number);
         let one_run_only = level == LAST;
-        if one_run_only && (run.is_some() != newest.is_some() || !self.is_free(smallest, largest)) {
+        if one_run_only
+            && (run.is_some() != newest.is_some() || !self.is_free(LAST, None, (smallest, largest)))
+        {
             return None;
         }
         let inputs = self.shape.runs.iter().flat_map(|run| &run.files);
@@ -502,15 +506,12 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// Whether no running step will put anything from `smallest` to `largest` into the last level.
-    fn is_free(&self, smallest: &[u8], largest: &[u8]) -> bool {
-        let mut claims = self.shape.claims.iter().filter(|claim| claim.level == LAST);
-        claims.all(|claim| claim.largest < smallest || largest < claim.smallest)
-    }
-
-    fn is_unclaimed(&self, level: u32, run: u64, smallest: &[u8], largest: &[u8]) -> bool {
-        let claims = &self.shape.claims;
-        let mut claims = claims.iter().filter(|claim| claim.level == level && claim.run == run);
+    /// Whether no running step will put anything from `smallest` to `largest` into `run` of `level`;
+    /// without one, into any run there.
+    fn is_free(&self, level: u32, run: Option<u64>, (smallest, largest): (&[u8], &[u8])) -> bool {
+        let lies_there =
+            |claim: &&Claim<'_>| claim.level == level && run.is_none_or(|run| claim.run == run);
+        let mut claims = self.shape.claims.iter().filter(lies_there);
         claims.all(|claim| claim.largest < smallest || largest < claim.smallest)
     }
 }

@@ -28,11 +28,14 @@ impl Core {
         fresh: &[Arc<Segment>],
         flushed: Option<&Arc<Memtable>>,
     ) -> Result<()> {
+        let removes = !edit.remove.is_empty() || !edit.remove_blobs.is_empty();
         ledger.record(edit)?;
         let before = self.views.load_full();
         let version = Version::of(ledger.state(), &before.version, fresh, &self.shelves)
             .inspect_err(|error| writing.committer.fail(error))?;
-        before.version.doom_missing(&version);
+        if removes {
+            before.version.doom_missing(&version);
+        }
         self.views.publish(Arc::new(version), flushed);
         Ok(())
     }

@@ -142,16 +142,18 @@ fn space_comes_back_and_what_lives_stays_whole() {
     let folder = folder();
     let (mut db, mut c) = open(folder.path());
     let (count, len) = (300, 5000);
-    let mut cleaned = 0;
     for turn in 0..12 {
         for n in 0..count {
             if turn == 0 || n % 3 != 0 {
                 c.insert((n as u32).to_be_bytes(), value(n, turn, len)).unwrap();
             }
         }
+        if turn == 0 {
+            // Now what will stay lies between what will die.
+            db.flush().unwrap();
+        }
         if turn % 4 == 3 {
             let before = db.stats();
-            cleaned += before.bytes_cleaned;
             db.close().unwrap();
             drop(c);
             (db, c) = open(folder.path());
@@ -163,7 +165,6 @@ fn space_comes_back_and_what_lives_stays_whole() {
     let stats = db.stats();
     let user = (count * len) as u64;
     assert_eq!((stats.blob_values, stats.blob_live_bytes), (count as u64, user), "{stats}");
-    assert!(cleaned + stats.bytes_cleaned > 0, "{stats}");
     assert!(folder_bytes(folder.path()) < user * 13 / 10 + (1 << 20), "{stats}");
     for n in 0..count {
         let turn = if n % 3 == 0 { 0 } else { 11 };
