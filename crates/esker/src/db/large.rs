@@ -80,6 +80,8 @@ impl Core {
         };
         let synced = self.env.sync_dir(&self.dir);
         synced.map_err(|error| Error::io("sync the database folder", error))?;
+        let counters = &self.counters;
+        if own.is_some() { &counters.logs_adopted } else { &counters.logs_copied }.add(1);
         Ok(large)
     }
 
@@ -141,7 +143,9 @@ impl Core {
         let mut written = Vec::new();
         let result = match choice {
             Choice::Forget(files) => {
+                let count = files.len() as u64;
                 self.publish_blobs(writing, |_| Edit { remove_blobs: files, ..Edit::default() })
+                    .inspect(|()| self.counters.blobs_forgotten.add(count))
             }
             Choice::Copy(files) => self.clean(writing, &files, &mut written),
         };

@@ -27,6 +27,9 @@ pub(super) struct Counters {
     pub(super) compaction_parts: Counter,
     pub(super) bytes_flushed: Counter,
     pub(super) bytes_compacted: Counter,
+    pub(super) logs_adopted: Counter,
+    pub(super) logs_copied: Counter,
+    pub(super) blobs_forgotten: Counter,
     pub(super) cleanings: Counter,
     pub(super) bytes_cleaned: Counter,
 }
@@ -92,6 +95,14 @@ pub struct Stats {
     pub bytes_flushed: u64,
     /// Bytes that compactions have written since the open.
     pub bytes_compacted: u64,
+    /// Logs that flushes have taken over as files of large values, since the open: not a byte of
+    /// these values was written again.
+    pub logs_adopted: u64,
+    /// Files of large values that flushes have written instead, because most of the log was not
+    /// worth keeping, or because it was replayed.
+    pub logs_copied: u64,
+    /// Files of large values that left because nothing lived in them, unread, since the open.
+    pub blobs_forgotten: u64,
     /// Files of large values that cleanings have written since the open.
     pub cleanings: u64,
     /// Bytes of them.
@@ -140,6 +151,9 @@ impl Stats {
             compaction_parts: core.counters.compaction_parts.get(),
             bytes_flushed: core.counters.bytes_flushed.get(),
             bytes_compacted: core.counters.bytes_compacted.get(),
+            logs_adopted: core.counters.logs_adopted.get(),
+            logs_copied: core.counters.logs_copied.get(),
+            blobs_forgotten: core.counters.blobs_forgotten.get(),
             cleanings: core.counters.cleanings.get(),
             bytes_cleaned: core.counters.bytes_cleaned.get(),
             blobs: view.version.blobs.iter().count() as u64,
@@ -194,6 +208,9 @@ impl Stats {
             ("bytes_logged", self.bytes_logged),
             ("bytes_flushed", self.bytes_flushed),
             ("bytes_compacted", self.bytes_compacted),
+            ("logs_adopted", self.logs_adopted),
+            ("logs_copied", self.logs_copied),
+            ("blobs_forgotten", self.blobs_forgotten),
             ("cleanings", self.cleanings),
             ("bytes_cleaned", self.bytes_cleaned),
             ("syncs", self.syncs),
