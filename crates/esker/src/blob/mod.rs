@@ -74,6 +74,17 @@ impl BlobMeta {
         }
     }
 
+    /// What a cleaning would free if `live_bytes` of `live_values` are live: the rest, but for what a
+    /// file of those has beside them.
+    pub fn garbage_bytes(&self, live_values: u64, live_bytes: u64) -> u64 {
+        let (values, intervals) = (u128::from(live_values), self.intervals.len() as u128);
+        let tables =
+            values * format::ENTRY_BYTES as u128 + intervals * format::INTERVAL_BYTES as u128;
+        let kept = u128::from(live_bytes) + tables + format::FOOTER_BYTES as u128;
+        let garbage = u128::from(self.bytes).saturating_sub(kept);
+        u64::try_from(garbage).unwrap_or(u64::MAX)
+    }
+
     /// Whether it is a log that was taken over, and so has no table.
     pub fn is_adopted(&self) -> bool {
         self.least > 0

@@ -23,8 +23,9 @@ use std::cmp::Ordering;
 pub struct Candidate {
     /// Its number.
     pub id: FileId,
-    /// Its length.
-    pub bytes: u64,
+    /// Bytes that cleaning it frees. What a file has beside its values, and the next one would have
+    /// as well, is none: else some files would be cleaned for ever.
+    pub garbage: u64,
     /// Bytes of its live values.
     pub live_bytes: u64,
     /// How many live values it has.
@@ -72,15 +73,14 @@ const SMALL_PART: u64 = 16;
 const FILES_MAX: usize = 64;
 
 impl Candidate {
-    /// Bytes that cleaning it frees.
-    pub fn garbage(&self) -> u64 {
-        self.bytes.saturating_sub(self.live_bytes)
+    fn bytes(&self) -> u64 {
+        self.live_bytes.saturating_add(self.garbage)
     }
 
     /// How much is paid for what is gained, and how soon waiting would gain more: the lower, the
     /// better. None if it should not be cleaned now, whatever the need.
     pub fn score(&self, now: u64) -> Option<f64> {
-        let (live, free) = (self.live_bytes as f64, self.garbage() as f64);
+        let (live, free) = (self.live_bytes as f64, self.garbage as f64);
         let age = now.saturating_sub(self.up2) as f64;
         if free == 0.0 || age == 0.0 {
             return None;
@@ -89,7 +89,7 @@ impl Candidate {
     }
 
     fn has_garbage(&self) -> bool {
-        self.garbage().saturating_mul(100) >= self.bytes.saturating_mul(GARBAGE_PERCENT_MIN)
+        self.garbage.saturating_mul(100) >= self.bytes().saturating_mul(GARBAGE_PERCENT_MIN)
     }
 }
 
@@ -101,7 +101,7 @@ pub fn choose(files: &[Candidate], now: u64, cleaning: &Cleaning) -> Option<Choi
         return Some(Choice::Forget(dead));
     }
     // What runs is as good as done.
-    let garbage: u64 = idle().map(Candidate::garbage).sum();
+    let garbage: u64 = idle().map(|file| file.garbage).sum();
     let live: u64 = files.iter().map(|file| file.live_bytes).sum();
     let allowed = u128::from(live) * u128::from(cleaning.space_percent.saturating_sub(100)) / 100;
     if u128::from(garbage) > allowed {
@@ -118,7 +118,7 @@ pub fn choose(files: &[Candidate], now: u64, cleaning: &Cleaning) -> Option<Choi
             return Some(Choice::Copy(taken));
         }
     }
-    let small = || idle().filter(|f| f.bytes < cleaning.file_bytes / SMALL_PART);
+    let small = || idle().filter(|f| f.bytes() < cleaning.file_bytes / SMALL_PART);
     (small().count() >= SMALL_FILES).then(|| Choice::Copy(take(small(), cleaning.file_bytes)))
 }
 
@@ -141,7 +141,14 @@ mod tests {
     use super::*;
 
     fn file(id: u64, live_bytes: u64, live_values: u64, up2: u64) -> Candidate {
-        Candidate { id: FileId(id), bytes: 100, live_bytes, live_values, up2, busy: false }
+        Candidate {
+            id: FileId(id),
+            garbage: 100 - live_bytes,
+            live_bytes,
+            live_values,
+            up2,
+            busy: false,
+        }
     }
 
     const CLEANING: Cleaning = Cleaning { space_percent: 130, file_bytes: 1000 };
@@ -214,11 +221,11 @@ mod tests {
                         files.iter().filter(|f| is_taken(f)).map(|f| f.live_bytes).sum();
                     files.retain(|file| !is_taken(file));
                     next += 1;
-                    files.push(Candidate { bytes: live, ..file(next, live, 9, 9) });
+                    files.push(Candidate { live_bytes: live, garbage: 0, ..file(next, 0, 9, 9) });
                 }
             }
         }
-        let garbage: u64 = files.iter().map(Candidate::garbage).sum();
+        let garbage: u64 = files.iter().map(|file| file.garbage).sum();
         let live: u64 = files.iter().map(|file| file.live_bytes).sum();
         assert!(garbage * 100 <= live * 12, "{garbage} of {live}");
     }

@@ -170,11 +170,12 @@ impl Core {
         writing.steps.choose_files(|busy| {
             let candidates: Vec<Candidate> = blobs
                 .iter()
-                .map(|blob| Candidate {
+                .map(|blob| (blob, blob.live_bytes(), blob.live_values()))
+                .map(|(blob, live_bytes, live_values)| Candidate {
                     id: blob.meta.id,
-                    bytes: blob.meta.bytes,
-                    live_bytes: blob.live_bytes(),
-                    live_values: blob.live_values(),
+                    garbage: blob.meta.garbage_bytes(live_values, live_bytes),
+                    live_bytes,
+                    live_values,
                     up2: blob.up2,
                     busy: busy(blob.meta.id),
                 })

@@ -173,6 +173,28 @@ fn space_comes_back_and_what_lives_stays_whole() {
     assert!(db.verify().unwrap().is_whole());
 }
 
+/// The table of a file of values of the least length is a seventh of it. Once that was taken for
+/// garbage, and such files were cleaned over and over: `compact` never returned.
+#[test]
+fn cleaning_comes_to_an_end_where_values_are_hardly_longer_than_what_a_table_says_of_them() {
+    for len in [256, 300, 359] {
+        let folder = folder();
+        let db = small().blob_threshold(256).open(folder.path()).unwrap();
+        let c = db.collection("c").unwrap();
+        for turn in 0..3 {
+            for n in (0..900).step_by(1 + turn) {
+                c.insert((n as u32).to_be_bytes(), value(n, turn, len)).unwrap();
+            }
+            db.compact().unwrap();
+        }
+        let once = db.stats();
+        assert!(once.cleanings > 0, "{once}");
+        db.compact().unwrap();
+        assert_eq!(db.stats().cleanings, once.cleanings);
+        assert_eq!((once.blob_values, once.blob_live_bytes), (900, 900 * len as u64), "{once}");
+    }
+}
+
 /// MACE-16, MACE-20: snapshots, iterators and values see what they saw, across flush and cleaning.
 #[test]
 fn snapshots_and_values_are_undisturbed_by_cleaning() {
