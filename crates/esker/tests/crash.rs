@@ -26,11 +26,11 @@ use std::sync::Arc;
 use support::program::{Author, Diet, Setup, Step, dir};
 use support::reference::{Reference, Which};
 use support::session::{Session, check_files, files};
-use support::{Dice, Tally, for_seeds, guarded, listed, shrink};
+use support::{Dice, LARGE, Tally, for_seeds, guarded, listed, shrink};
 
 static TALLY: Tally = Tally::new();
 
-const PROGRAMS: u64 = 200;
+const PROGRAMS: u64 = 160;
 const SLABS: [usize; 4] = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
 const DEEPEST: usize = 3;
 
@@ -204,6 +204,7 @@ impl Play<'_> {
                 self.world.settle();
             }
             Step::Reopen | Step::Kill => {
+                session.count_large(&TALLY);
                 let closed = self.session.take().map_or(Ok(()), |session| session.db.close());
                 if !survived(&self.world, closed)? {
                     return Ok(false);
@@ -438,13 +439,16 @@ fn diet(dice: &mut Dice) -> Diet {
         reopen: 6,
         batch: 5,
         huge: 8,
+        large: 60,
     };
-    match dice.below(4) {
+    match dice.below(5) {
         // Many short lives without a flush: many logs.
         0 => Diet { write: 45, maintain: 2, help: 2, reopen: 50, huge: 0, ..plain },
         // Larger values: logs, flushes and segments come and go.
         1 => Diet { huge: 60, batch: 12, ..plain },
-        2 => Diet { write: 50, maintain: 40, ..plain },
+        2 => Diet { write: 50, maintain: 40, large: 300, ..plain },
+        // Large values alone: logs are taken over, files of them cleaned and forgotten.
+        3 => Diet { write: 50, maintain: 35, large: 1000, huge: 4, ..plain },
         _ => plain,
     }
 }
@@ -457,6 +461,7 @@ fn explore(setup: Setup, seed: u64, program: &[Step]) -> Checked {
     if !play.run(program)? {
         return Err("the world died by itself".into());
     }
+    play.session.iter().for_each(|session| session.count_large(&TALLY));
     drop(play);
     let calls = world.calls();
     TALLY.add("calls crashed at", calls);
@@ -528,6 +533,7 @@ fn a_crash_at_any_call_leaves_a_prefix_with_all_that_was_promised() {
         "clean opens",
         "steps after a compaction in parts",
     ]);
+    TALLY.must_have_seen(&LARGE);
 }
 
 /// A database of a few batches that was not closed, and the fingerprint after each.

@@ -23,17 +23,17 @@ use std::time::Duration;
 use support::program::{Author, Diet, Setup, Step, dir};
 use support::reference::{Change, KeyBytes, Reference, Val, Which};
 use support::session::{Session, check_files, files};
-use support::{Dice, Tally, for_seeds, guarded, listed, shrink};
+use support::{Dice, LARGE, Tally, for_seeds, guarded, listed, shrink};
 
 static TALLY: Tally = Tally::new();
 
-const PROGRAMS: u64 = 640;
+const PROGRAMS: u64 = 480;
 const SLABS: [usize; 3] = [4 << 10, 8 << 10, 16 << 10];
 
 type Checked<T = ()> = Result<T, String>;
 
 /// Every class of calls, with the name under which its injections are counted.
-const CLASSES: [(Calls, &str); 13] = [
+const CLASSES: [(Calls, &str); 14] = [
     (Calls::CREATE, "create"),
     (Calls::OPEN, "open"),
     (Calls::READ, "read"),
@@ -41,6 +41,7 @@ const CLASSES: [(Calls, &str); 13] = [
     (Calls::TRUNCATE, "truncate"),
     (Calls::SYNC, "sync"),
     (Calls::SYNC_DIR, "sync_dir"),
+    (Calls::LINK, "link"),
     (Calls::REMOVE, "remove"),
     (Calls::CREATE_DIR, "create_dir"),
     (Calls::LIST, "list"),
@@ -304,6 +305,7 @@ impl Use {
 
     fn close(&mut self) -> Checked {
         let Some(session) = self.session.take() else { return Ok(()) };
+        session.count_large(&TALLY);
         match session.db.close() {
             Ok(()) => self.durable = self.acknowledged,
             Err(error) => fair(&error)?,
@@ -315,6 +317,7 @@ impl Use {
     fn recover(&mut self, dice: &mut Dice) -> Checked {
         self.world.heal();
         if let Some(session) = &self.session {
+            session.count_large(&TALLY);
             session.fingerprint().map_err(|error| format!("no reads after healing: {error}"))?;
             self.agree()?;
         }
@@ -464,6 +467,7 @@ fn one(seed: u64) -> Checked {
         reopen: 6,
         batch: 5,
         huge: 20,
+        large: dice.pick(&[50, 900]),
     };
     let len = 5 + dice.index(25);
     let program = Author::new(&mut dice, diet, setup.slab).program(len);
@@ -494,6 +498,7 @@ fn any_call_may_fail_in_any_way_and_nothing_acknowledged_is_lost() {
         "ingests that failed",
         "steps after a compaction in parts",
     ]);
+    TALLY.must_have_seen(&LARGE);
 }
 
 fn plain() -> Setup {
@@ -517,6 +522,7 @@ fn a_full_disk_refuses_and_work_goes_on_when_there_is_space() {
             reopen: 1,
             batch: 8,
             huge: 5,
+            large: 100,
         };
         let program = Author::new(&mut Dice::new(capacity), diet, setup.slab).program(80);
         used.run(&program).unwrap();

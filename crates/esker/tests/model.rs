@@ -17,12 +17,12 @@ use std::sync::Arc;
 use support::program::{Author, Diet, Setup, Step, Walk, dir};
 use support::reference::{KeyBytes, Reference, Val, Which};
 use support::session::{self, Session, begin, begin_view, same_value, wanted};
-use support::{Dice, Tally, for_seeds, guarded, listed, shrink, wanted_seed};
+use support::{Dice, LARGE, Tally, for_seeds, guarded, listed, shrink, wanted_seed};
 
 static TALLY: Tally = Tally::new();
 
 const SETS: u64 = 64;
-const PROGRAMS: u64 = 46 * SETS;
+const PROGRAMS: u64 = 36 * SETS;
 const STEPS: usize = 260;
 const SLABS: [usize; 4] = [16 << 10, 64 << 10, 96 << 10, 256 << 10];
 
@@ -132,6 +132,7 @@ impl Run {
                 self.begin_again(true)?;
             }
             Step::Kill => {
+                self.session.count_large(&TALLY);
                 self.walks.clear();
                 self.snapshots.clear();
                 self.world = self.world.crash(Loss::None);
@@ -225,6 +226,7 @@ impl Run {
     /// Closes. Iterators that were open stay usable; the handle does not.
     fn end(&mut self) -> Checked {
         self.snapshots.clear();
+        self.session.count_large(&TALLY);
         let db = self.session.db.clone();
         db.close().map_err(text)?;
         while !self.walks.is_empty() {
@@ -396,11 +398,14 @@ fn diet(dice: &mut Dice) -> Diet {
         reopen: 1,
         batch: 12,
         huge: 2,
+        large: 40,
     };
-    match dice.below(4) {
+    match dice.below(5) {
         0 => Diet { write: 80, read: 15, maintain: 2, huge: 20, batch: 40, ..plain },
-        1 => Diet { write: 30, read: 30, maintain: 15, snapshot: 20, ..plain },
-        2 => Diet { write: 30, read: 20, reopen: 8, ..plain },
+        1 => Diet { write: 30, read: 30, maintain: 15, snapshot: 20, large: 300, ..plain },
+        2 => Diet { write: 30, read: 20, reopen: 8, large: 200, ..plain },
+        // Hardly anything but large values, which come, are overwritten, and go.
+        3 => Diet { write: 50, read: 10, maintain: 12, reopen: 3, large: 850, ..plain },
         _ => plain,
     }
 }
@@ -435,6 +440,7 @@ fn a_database_behaves_as_a_map_that_remembers_every_version() {
             "segments at the end",
             "parts of compactions",
         ]);
+        TALLY.must_have_seen(&LARGE);
     }
 }
 

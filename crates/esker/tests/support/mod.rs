@@ -153,6 +153,9 @@ pub fn listed(list: &[impl Debug]) -> String {
     list.iter().map(|element| format!("\n    {element:?}")).collect()
 }
 
+/// What becomes of large values: a run that has them must have seen each.
+pub const LARGE: [&str; 4] = ["logs adopted", "logs copied", "blobs forgotten", "cleanings"];
+
 /// Things that were counted, and branches that must have been taken.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);

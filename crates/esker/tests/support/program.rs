@@ -34,6 +34,8 @@ pub struct Setup {
     pub weather: Weather,
     pub interval: Option<Duration>,
     pub background: bool,
+    /// From this comes the length from which on values are out of line: another at each open.
+    pub large: u64,
 }
 
 impl Setup {
@@ -51,12 +53,14 @@ impl Setup {
             weather: if bit(4) { weather } else { Weather::default() },
             interval: bit(5).then_some(Duration::from_millis(100)),
             background: !dice.one_in(4),
+            large: dice.next(),
         }
     }
 
     pub fn any(dice: &mut Dice, slabs: &[usize]) -> Self {
         let index = dice.below(64);
-        Self { slab: dice.pick(slabs), ..Self::numbered(index, slabs) }
+        let slab = dice.pick(slabs);
+        Self { slab, large: dice.next(), ..Self::numbered(index, slabs) }
     }
 
     /// An empty world for it.
@@ -72,8 +76,20 @@ impl Setup {
         world.set_weather(self.weather);
     }
 
+    /// From how many bytes on values are out of line, at an open of `world` as it is now.
+    fn blob_threshold(&self, world: &Sim) -> usize {
+        let mut dice = Dice::new(self.large ^ world.calls());
+        match dice.below(8) {
+            0 => usize::MAX,
+            1 => 256,
+            2 => self.slab,
+            _ => 256 + dice.index(1745),
+        }
+    }
+
     pub fn options(&self, world: &Arc<Sim>) -> Options {
         Options::default()
+            .blob_threshold(self.blob_threshold(world))
             .memory_budget(1 << 20)
             .slab_bytes(self.slab)
             .access(self.access)
@@ -161,6 +177,8 @@ pub struct Diet {
     pub batch: u64,
     /// Values longer than the slab, in thousandths of the values.
     pub huge: u64,
+    /// Values whose lengths lie around those from which on they are out of line, in thousandths.
+    pub large: u64,
 }
 
 /// Makes steps.
@@ -213,6 +231,8 @@ impl Author {
         let slab = self.slab as u64;
         let len = if dice.below(1000) < self.diet.huge {
             slab / 2 + dice.below(3 * slab)
+        } else if dice.below(1000) < self.diet.large {
+            if dice.one_in(3) { 250 + dice.below(120) } else { 200 + dice.below(2200) }
         } else {
             match dice.below(20) {
                 0 | 1 => 0,

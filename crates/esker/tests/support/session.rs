@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of what is right: the harnesses compare.
 
+use super::Tally;
 use super::program::{Setup, Walk, dir};
 use super::reference::{Change, KeyBytes, Many, Reference, Val, Which, collection_hash, pair_hash};
 use esker::env::names::{FileKind, FileName, LOCK};
@@ -71,6 +72,15 @@ impl Session {
         let count = self.collection(first.which)?.ingest(pairs)?;
         assert_eq!(count, changes.len() as u64);
         Ok(())
+    }
+
+    /// Counts what has become of large values since the open. A closed database tells nothing.
+    pub fn count_large(&self, tally: &Tally) {
+        let stats = self.db.stats();
+        tally.add("logs adopted", stats.logs_adopted);
+        tally.add("logs copied", stats.logs_copied);
+        tally.add("blobs forgotten", stats.blobs_forgotten);
+        tally.add("cleanings", stats.cleanings);
     }
 
     /// The fingerprint of all that is there, walked forward.
@@ -189,7 +199,8 @@ pub fn check_files(world: &Arc<Sim>) -> std::result::Result<(), String> {
     let logs = state.logs.iter().map(|id| FileKind::Log.name(*id));
     let metas = state.runs.iter().flat_map(|run| &run.segments);
     let segments = metas.map(|meta| FileKind::Segment.name(meta.id));
-    let named: BTreeSet<FileName> = logs.chain(segments).collect();
+    let blobs = state.blobs.iter().map(|blob| FileKind::Blob.name(blob.meta.id));
+    let named: BTreeSet<FileName> = logs.chain(segments).chain(blobs).collect();
     let found = files(&copy);
     let manifests = found.iter().filter(|name| name.kind == FileKind::Manifest).count();
     let found: BTreeSet<FileName> =
