@@ -139,7 +139,7 @@ impl Core {
     ///
     /// Errors: why it failed; all files are as they were.
     pub fn clean_step(&self, writing: &Writing, want: Want) -> Result<bool> {
-        let Some((choice, _held)) = self.choose_files(writing, want) else { return Ok(false) };
+        let Some((choice, held)) = self.choose_files(writing, want) else { return Ok(false) };
         let mut written = Vec::new();
         let result = match choice {
             Choice::Forget(files) => {
@@ -149,6 +149,8 @@ impl Core {
             }
             Choice::Copy(files) => self.clean(writing, &files, &mut written),
         };
+        drop(held);
+        // A flush that waits for cleanings must not wait for one that has ended.
         writing.committer.pace().wake_all();
         let names = written.iter().map(|id| FileKind::Blob.name(*id));
         self.finish_job(result, names)?;
