@@ -35,6 +35,7 @@ pub struct Background {
     workers: Mutex<Option<Workers>>,
     stuck: Mutex<Option<Error>>,
     stopping: AtomicBool,
+    /// Files that could not be removed. Held while that is tried again; no other lock is taken then.
     late: Mutex<Vec<FileName>>,
     /// No worker begins a compaction before: one has failed.
     compact_after: Mutex<Duration>,
@@ -124,9 +125,16 @@ impl Background {
         self.late.lock().push(name);
     }
 
-    /// The files that could not be removed before.
-    pub fn take_late(&self) -> Vec<FileName> {
-        std::mem::take(&mut self.late.lock())
+    /// Lets `remove` try again to remove the files that could not be removed before; those for which
+    /// it says no stay noted.
+    pub fn remove_late(&self, mut remove: impl FnMut(FileName) -> bool) {
+        // Held meanwhile: once a name is forgotten, no removal of it is on its way any more.
+        self.late.lock().retain(|name| !remove(*name));
+    }
+
+    /// Forgets that `name` should have been removed: it is about to be given again.
+    pub fn forget_late(&self, name: FileName) {
+        self.late.lock().retain(|late| *late != name);
     }
 }
 

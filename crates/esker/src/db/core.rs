@@ -270,26 +270,33 @@ impl Core {
 
     /// Removes a file that no durable manifest names. A failure is tried again (F-29).
     pub(super) fn remove(&self, name: FileName) {
+        if !self.is_removed(name)
+            && let Some(writing) = &self.writing
+        {
+            writing.background.remove_later(name);
+        }
+    }
+
+    fn is_removed(&self, name: FileName) -> bool {
         match self.env.remove(&path_in(&self.dir, name)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Ok(()) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
             Err(error) => {
                 tracing::warn!("remove {name}: {error}; it will be tried again");
-                if let Some(writing) = &self.writing {
-                    writing.background.remove_later(name);
-                }
+                false
             }
         }
     }
 
     /// Removes doomed segments that nobody reads any more, and what could not be removed before.
     pub fn empty_trash(&self) {
+        if let Some(writing) = &self.writing {
+            writing.background.remove_late(|name| self.is_removed(name));
+        }
         let segments = self.shelves.segments.trash.take().into_iter();
         let blobs = self.shelves.blobs.trash.take().into_iter();
         let segments = segments.map(|id| FileKind::Segment.name(id));
-        let doomed = segments.chain(blobs.map(|id| FileKind::Blob.name(id)));
-        let late = self.writing.as_ref().map(|w| w.background.take_late()).unwrap_or_default();
-        for name in doomed.chain(late) {
+        for name in segments.chain(blobs.map(|id| FileKind::Blob.name(id))) {
             self.remove(name);
         }
     }

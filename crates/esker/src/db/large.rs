@@ -73,6 +73,8 @@ impl Core {
         });
         let large = match own {
             Some(log) => {
+                // An earlier try may have left the name, and that it is to be removed.
+                writing.background.forget_late(FileKind::Blob.name(log.name().id));
                 sealed.sync().inspect_err(|error| writing.committer.fail(error))?;
                 self.adopt(sealed, log.name().id, (kept, killed), written)?
             }
@@ -402,4 +404,46 @@ struct Gathered {
 /// What an edit needs to know of values that die.
 pub(super) fn stored(killed: &[BlobRef]) -> Vec<(Address, u32)> {
     killed.iter().map(|blob| (blob.address, blob.stored)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::db::Db;
+    use crate::env::sim::{Calls, Errno, Fault, Sim};
+    use std::path::Path;
+
+    /// F-29: a log is taken over under its own number, so another try makes the same name again. A
+    /// removal that had failed after the first try was made up for after the second: live values
+    /// were gone.
+    #[test]
+    fn what_a_failed_flush_has_left_is_not_removed_once_it_is_live() {
+        let world = Sim::new(8);
+        let options = Db::options().env(world.clone()).blob_threshold(256).sync_interval(None);
+        let db = options.background_compaction(false).open(Path::new("/db")).unwrap();
+        let c = db.collection("c").unwrap();
+        for key in 0..10_u8 {
+            c.insert([key], vec![key; 3000]).unwrap();
+        }
+        let core = db.core();
+        let writing = core.writing().unwrap();
+        writing.committer.seal().unwrap();
+        // The second sync of the folder is that of the new name.
+        let refuse = |on| Fault::refuse(Errno::Io, on);
+        world.fail_at(world.count(Calls::SYNC_DIR) + 2, refuse(Calls::SYNC_DIR));
+        world.fail_from(world.count(Calls::REMOVE) + 1, refuse(Calls::REMOVE));
+        core.flush_one(writing).unwrap_err();
+        let blobs = || {
+            let names = world.list_all().into_iter();
+            names.filter(|(path, _)| path.to_string_lossy().contains("blob-")).count()
+        };
+        assert_eq!(blobs(), 1, "the name of the failed try is left");
+        world.heal();
+        assert!(core.flush_one(writing).unwrap());
+        core.empty_trash();
+        assert_eq!((blobs(), db.stats().logs_adopted), (1, 1));
+        for key in 0..10_u8 {
+            assert_eq!(c.get([key]).unwrap().unwrap(), vec![key; 3000]);
+        }
+        assert!(db.verify().unwrap().is_whole());
+    }
 }
