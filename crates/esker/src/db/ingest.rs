@@ -158,7 +158,7 @@ impl Core {
     /// Waits until no sealed generation has a number below `limit` as its last.
     ///
     /// Errors: why the flush does not succeed.
-    fn wait_flushed(&self, writing: &Writing, limit: SeqNo) -> Result<()> {
+    pub(super) fn wait_flushed(&self, writing: &Writing, limit: SeqNo) -> Result<()> {
         let Writing { background, queue, committer, .. } = writing;
         let is_done = || queue.all().first().is_none_or(|oldest| oldest.last >= limit);
         let stuck = || {
@@ -173,11 +173,13 @@ impl Core {
         }
         background.clear_stuck();
         background.wake();
-        queue.wait_until(&*self.env, || is_done() || stuck().is_some());
-        if is_done() {
-            return Ok(());
-        }
-        Err(stuck().unwrap_or_else(|| Error::new(ErrorKind::Io, "the flush did not end")))
+        // Kept, because whoever else waits may try again and forget it.
+        let mut why = None;
+        queue.wait_until(&*self.env, || {
+            why = if is_done() { None } else { stuck() };
+            why.is_some() || is_done()
+        });
+        why.map_or(Ok(()), Err)
     }
 
     /// Makes the segments part of the database, at the place of `number`, which is claimed here.
