@@ -172,8 +172,11 @@ impl Core {
             (ledger.state().blobs.clone(), ledger.state().tick)
         };
         writing.steps.choose_files(|busy| {
+            // Another cleaning may have ended since. It shows its version before it lets go.
+            let view = self.views.load_full();
             let candidates: Vec<Candidate> = blobs
                 .iter()
+                .filter(|blob| view.version.blobs.get(blob.meta.id).is_some())
                 .map(|blob| (blob, blob.live_bytes(), blob.live_values()))
                 .map(|(blob, live_bytes, live_values)| Candidate {
                     id: blob.meta.id,

@@ -195,6 +195,36 @@ fn cleaning_comes_to_an_end_where_values_are_hardly_longer_than_what_a_table_say
     }
 }
 
+/// Several that flush and clean at once. Once one chose a file that another had just done with, and
+/// called that damage; a flush waited for a cleaning that had ended, for ever; and `flush` said that
+/// it had failed when somebody had sealed more meanwhile.
+#[test]
+fn cleanings_side_by_side_do_not_mistake_each_other_for_damage() {
+    let folder = folder();
+    let options = small().blob_threshold(256).compaction_threads(2);
+    let db = options.open(folder.path()).unwrap();
+    let c = db.collection("c").unwrap();
+    let len = 2000;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| (0..60).try_for_each(|_| db.compact()))).collect();
+        for turn in 0..40 {
+            for n in 0..60 {
+                c.insert([n as u8], value(n, turn, len)).unwrap();
+            }
+            db.flush().unwrap();
+        }
+        for worker in workers {
+            worker.join().unwrap().unwrap();
+        }
+    });
+    db.compact().unwrap();
+    for n in 0..60 {
+        assert_eq!(c.get([n as u8]).unwrap().unwrap(), value(n, 39, len));
+    }
+    assert!(db.verify().unwrap().is_whole());
+}
+
 /// MACE-16, MACE-20: snapshots, iterators and values see what they saw, across flush and cleaning.
 #[test]
 fn snapshots_and_values_are_undisturbed_by_cleaning() {
