@@ -30,6 +30,28 @@ pub fn digest(value: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(value)
 }
 
+/// [`digest`] of a value that comes in pieces.
+#[derive(Clone, Default)]
+pub struct Digester(Box<xxhash_rust::xxh3::Xxh3>);
+
+impl Digester {
+    /// Takes in the next piece.
+    pub fn take(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all pieces so far.
+    pub fn digest(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digester({:#018x})", self.digest())
+    }
+}
+
 /// Where a large value was first written: its name for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub u64);
@@ -175,6 +197,16 @@ mod tests {
         }
         let raw = BlobRef { len: 1 << 30, stored: 1 << 30, ..BlobRef::raw(far, b"") };
         assert_eq!(BlobRef::decode(&raw.encode()), Some(raw));
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let value: Vec<u8> = (0..=250).cycle().take(5000).collect();
+        for step in [1, 7, 256, 1024, 5000] {
+            let mut digester = Digester::default();
+            value.chunks(step).for_each(|piece| digester.take(piece));
+            assert_eq!(digester.digest(), digest(&value));
+        }
     }
 
     /// Law 10: what is no ref is refused.

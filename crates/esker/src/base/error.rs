@@ -141,6 +141,24 @@ impl fmt::Debug for Error {
     }
 }
 
+/// For `std::io`'s traits: damage is `InvalidData`, the rest has the nearest kind; the error itself
+/// is inside.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::InvalidArgument => io::ErrorKind::InvalidInput,
+            ErrorKind::NotFound => io::ErrorKind::NotFound,
+            ErrorKind::Corruption => io::ErrorKind::InvalidData,
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            ErrorKind::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::Busy => io::ErrorKind::ResourceBusy,
+            // Never `Interrupted`, which callers try again without looking.
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_ref().map(|s| s.as_ref() as &(dyn std::error::Error + 'static))
@@ -158,6 +176,14 @@ mod tests {
             error.to_string(),
             "corruption: seg-000042 at byte 8192: want 0x1badb002, found 0x00000000"
         );
+    }
+
+    #[test]
+    fn an_error_passes_through_std_io_and_is_found_again() {
+        let error = io::Error::from(Error::corruption("blob-000001", 7, "a", "b"));
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let inside = error.get_ref().and_then(|inside| inside.downcast_ref::<Error>());
+        assert_eq!(inside.map(Error::kind), Some(ErrorKind::Corruption));
     }
 
     #[test]

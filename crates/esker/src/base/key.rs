@@ -122,10 +122,15 @@ pub fn check_key(key: &[u8]) -> Result<()> {
 
 /// Refuses a value over [`VALUE_BYTES_MAX`].
 pub fn check_value(value: &[u8]) -> Result<()> {
-    if value.len() <= VALUE_BYTES_MAX {
+    check_value_len(value.len() as u64)
+}
+
+/// Refuses the length of a value over [`VALUE_BYTES_MAX`].
+pub fn check_value_len(len: u64) -> Result<()> {
+    if len <= VALUE_BYTES_MAX as u64 {
         return Ok(());
     }
-    Err(Error::invalid(format!("value of {} bytes: want at most {VALUE_BYTES_MAX}", value.len())))
+    Err(Error::invalid(format!("value of {len} bytes: want at most {VALUE_BYTES_MAX}")))
 }
 
 const INLINE_BYTES: usize = 92;

@@ -9,7 +9,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// What a [`Value`] keeps alive: a slab, a mapped file, a block.
@@ -63,6 +63,14 @@ impl Value {
         let bytes = owner.get(start..start.checked_add(len)?)?;
         let (bytes, len) = (bytes.as_ptr(), bytes.len());
         Some(Self { bytes, len, _owner: Some(Arc::new(owner)) })
+    }
+
+    /// The part `range` of it, as far as it has it, where it lies: no copy.
+    pub(crate) fn part(&self, range: Range<u64>) -> Self {
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.len);
+        let end = place(range.end);
+        let bytes = self.get(place(range.start).min(end)..end).unwrap_or_default();
+        Self { bytes: bytes.as_ptr(), len: bytes.len(), _owner: self._owner.clone() }
     }
 
     /// A value that owns a copy of `bytes`.
@@ -202,6 +210,22 @@ mod tests {
         assert_eq!(Arc::strong_count(&owner), 2);
         drop(owner);
         assert_eq!(value, [2, 3]);
+    }
+
+    #[test]
+    fn a_part_of_a_value_keeps_its_owner() {
+        let value = Value::copied(b"abcdef");
+        let part = |range| value.part(range);
+        assert_eq!(part(0..6), b"abcdef");
+        assert_eq!(part(2..4), b"cd");
+        assert_eq!(part(4..u64::MAX), b"ef");
+        assert_eq!(part(7..9), b"");
+        #[expect(clippy::reversed_empty_ranges, reason = "a caller may ask for it")]
+        let reversed = part(4..2);
+        assert_eq!(reversed, b"");
+        let kept = part(1..3);
+        drop(value);
+        assert_eq!(kept, b"bc");
     }
 
     #[test]

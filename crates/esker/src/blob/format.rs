@@ -186,6 +186,25 @@ impl Layout {
         out
     }
 
+    /// The number of the file whose last bytes these are, if they look like a footer.
+    pub(super) fn file_of(last: &[u8]) -> Option<FileId> {
+        let words = last.strip_suffix(MAGIC).filter(|_| last.len() == FOOTER_BYTES)?;
+        let number = words.get(4 * 8..).map(Decoder::new)?.u64()?;
+        Some(FileId(number))
+    }
+
+    /// What the file says of itself; `tables` are its table and intervals, not checked yet.
+    pub(super) fn describe(&self, tables: &[u8], id: FileId, bytes: u64) -> Result<BlobMeta> {
+        let cut = to_usize(self.intervals_at() - self.table_at);
+        let (table, spans) = tables.split_at_checked(cut).unwrap_or((tables, &[]));
+        let mut totals = Totals::default();
+        let entries = (0..).map_while(|index| entry(table, index));
+        entries.for_each(|stored| totals.add(&stored.blob));
+        let Totals { values, stored_bytes, setsum } = totals;
+        let intervals = self.intervals_of(spans, id)?;
+        Ok(BlobMeta { id, bytes, values, stored_bytes, least: 0, setsum, intervals })
+    }
+
     /// The layout that the last bytes of a file of `length` bytes tell; `last` are those, as many as
     /// [`FOOTER_BYTES`] or all there are.
     ///

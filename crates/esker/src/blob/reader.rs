@@ -20,12 +20,13 @@ use super::format::{
 };
 use crate::base::blob::{Address, BlobRef, Codec};
 use crate::base::error::{Error, Result};
+use crate::base::id::FileId;
 use crate::base::key::Kind;
 use crate::base::value::Value;
 use crate::cache::open::Seat;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Access, Env, File, Map, path_in, read_exact_at, read_whole};
-use crate::log::large::{decode, read_stored, read_value};
+use crate::log::large::{decode, read_into, read_part, read_stored, read_value};
 use crate::log::reader::{LogReader, Promise};
 use std::ops::Range;
 use std::path::Path;
@@ -90,6 +91,32 @@ impl BlobReader {
         Ok(Self { file, meta: meta.clone(), access, table, _seat: None })
     }
 
+    /// Opens a file of `bytes` bytes without a manifest: what it says of itself is what is checked.
+    /// Without `id` the file itself says its number. None if it has no footer: it may be a log.
+    ///
+    /// Errors: as of [`BlobReader::open`].
+    pub fn open_alone(
+        file: &Arc<dyn File>,
+        bytes: u64,
+        id: Option<FileId>,
+    ) -> Result<Option<Self>> {
+        let footer = bytes.min(to_u64(FOOTER_BYTES));
+        let name = FileKind::Blob.name(id.unwrap_or_default());
+        let last = read_stored(&**file, name, bytes - footer, to_usize(footer))?;
+        let Some(own) = Layout::file_of(&last) else { return Ok(None) };
+        let id = id.unwrap_or(own);
+        let layout = Layout::decode(&last, bytes, id)?;
+        let len = layout.footer_at() - layout.table_at;
+        let mut tables =
+            read_stored(&**file, FileKind::Blob.name(id), layout.table_at, to_usize(len))?;
+        let meta = layout.describe(&tables, id, bytes)?;
+        layout.check(&tables, &meta)?;
+        tables.truncate(to_usize(layout.intervals_at() - layout.table_at));
+        let table = Some(Table { layout, bytes: TableBytes::Read(tables) });
+        let file = file.clone();
+        Ok(Some(Self { file, meta, access: Access::Positioned, table, _seat: None }))
+    }
+
     /// The same, counted for as long as it lives.
     pub(super) fn seated(self, seat: Seat) -> Self {
         Self { _seat: Some(seat), ..self }
@@ -128,18 +155,15 @@ impl BlobReader {
     /// Cost: as of [`BlobReader::read`], for the part alone. Errors: `InvalidArgument` if the value
     /// is compressed: read it whole; otherwise as of [`BlobReader::read`].
     pub fn read_part(&self, blob: &BlobRef, range: Range<u64>) -> Result<Value> {
-        if blob.codec != Codec::Raw {
-            let message = format!("{}: value {} is compressed", self.name(), blob.address);
-            return Err(Error::invalid(message));
-        }
-        let at = self.locate(blob)?;
-        let end = range.end.min(u64::from(blob.len));
-        let start = range.start.min(end);
-        if start == end {
-            return Ok(Value::EMPTY);
-        }
-        let bytes = read_stored(&*self.file, self.name(), at + start, to_usize(end - start))?;
-        Ok(Value::lent(Arc::new(bytes), |bytes| bytes))
+        let at = self.locate_raw(blob)?;
+        read_part(&*self.file, self.name(), blob, at, range)
+    }
+
+    /// The bytes of the value of `blob` from byte `from` of it on, as many as `buffer` takes or there
+    /// are; answers how many. Otherwise [`BlobReader::read_part`].
+    pub fn read_into(&self, blob: &BlobRef, buffer: &mut [u8], from: u64) -> Result<usize> {
+        let at = self.locate_raw(blob)?;
+        read_into(&*self.file, self.name(), blob, at, buffer, from)
     }
 
     /// Gives every value, in order of addresses, with its bytes as they are stored: dead or not.
@@ -164,6 +188,15 @@ impl BlobReader {
 
     fn name(&self) -> FileName {
         FileKind::Blob.name(self.meta.id)
+    }
+
+    /// Where the bytes of `blob` lie as they are.
+    fn locate_raw(&self, blob: &BlobRef) -> Result<u64> {
+        if blob.codec != Codec::Raw {
+            let message = format!("{}: value {} is compressed", self.name(), blob.address);
+            return Err(Error::invalid(message));
+        }
+        self.locate(blob)
     }
 
     /// Where the stored bytes of `blob` lie; they end inside the file.

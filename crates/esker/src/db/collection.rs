@@ -2,6 +2,7 @@
 
 use super::handle::Handle;
 use super::range::{Range, bounds_of, removal_of, removal_of_prefix};
+use super::stream::{ValueReader, ValueWriter, get_range};
 use crate::base::batch::{Batch, Op};
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
@@ -111,7 +112,39 @@ impl Collection {
         }
     }
 
-    fn write(&self, kind: Kind, key: &[u8], value: &[u8], durability: Durability) -> Result<()> {
+    /// A writer of one value for `key`, which takes it piece by piece: a `std::io::Write`. Nothing is
+    /// written before its `finish`.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// # let films = db.collection("films")?;
+    /// # let mut file = std::io::Cursor::new(vec![7; 3 << 20]);
+    /// let mut writer = films.writer("first.mkv").with_len(3 << 20)?;
+    /// std::io::copy(&mut file, &mut writer)?;
+    /// writer.finish_with(esker::Durability::Sync)?;
+    /// assert_eq!(films.reader("first.mkv")?.unwrap().len(), 3 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Cost: the value is gathered in memory once, and written to the log from there; with
+    /// [`ValueWriter::with_len`] that memory is taken at once. Errors: here none; a key over its limit
+    /// is one of the first write, and of the finish.
+    pub fn writer(&self, key: impl AsRef<[u8]>) -> ValueWriter {
+        ValueWriter::new(self.clone(), key.as_ref())
+    }
+
+    pub(super) fn default_durability(&self) -> Durability {
+        self.handle.core.options.durability
+    }
+
+    pub(super) fn write(
+        &self,
+        kind: Kind,
+        key: &[u8],
+        value: &[u8],
+        durability: Durability,
+    ) -> Result<()> {
         check_key(key)?;
         check_value(value)?;
         let op = Op { kind, collection: self.id, key, value };
@@ -160,6 +193,66 @@ impl Collection {
         // and nothing older that it still needs can have been dropped from it.
         let view = core.views.load();
         view.get(&lookup, core.visible())
+    }
+
+    /// Bytes `range` of the value of a key, as far as it has them: past its end is cut off. None if
+    /// the key is absent; empty if the range lies behind the value's end, or ends before it begins.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// # let films = db.collection("films")?;
+    /// films.insert("first.mkv", [b"head".repeat(1000), b"tail".repeat(1000)].concat())?;
+    /// assert_eq!(films.get_range("first.mkv", 3998..4002)?.unwrap(), b"adta");
+    /// assert_eq!(films.get_range("first.mkv", 7998..)?.unwrap(), b"il");
+    /// assert_eq!(films.get_range("second.mkv", ..10)?, None);
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    ///
+    /// Cost: of a value that lies out of line only that part is read, into memory of its own; one that
+    /// is stored compressed is read whole. **No checksum covers a part** of a value that lies out of
+    /// line: what comes is what the disk gave. [`Collection::get`] and [`Collection::reader`] verify.
+    /// Errors as of [`Collection::get`].
+    pub fn get_range(
+        &self,
+        key: impl AsRef<[u8]>,
+        range: impl RangeBounds<u64>,
+    ) -> Result<Option<Value>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let lookup = Lookup::new(self.id, key.as_ref());
+        let view = core.views.load();
+        get_range(&view, &lookup, core.visible(), &range)
+    }
+
+    /// A reader of the value of a key, which gives it piece by piece: a `std::io::Read`, `BufRead` and
+    /// `Seek`. None if the key is absent.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// # let films = db.collection("films")?;
+    /// # let mut copy = Vec::new();
+    /// use std::io::{Read, Seek, SeekFrom};
+    /// films.insert("first.mkv", vec![7; 3 << 20])?;
+    /// let mut reader = films.reader("first.mkv")?.unwrap();
+    /// std::io::copy(&mut reader, &mut copy)?; // verified, or an error
+    /// assert_eq!(copy, vec![7; 3 << 20]);
+    /// let mut last = [0; 2];
+    /// reader.seek(SeekFrom::End(-2))?;
+    /// reader.read_exact(&mut last)?;
+    /// assert_eq!(last, [7; 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Cost: to open, that of a get without its value; then one read of the file for each 256 KiB.
+    /// What is verified when: see [`ValueReader`]. Errors as of [`Collection::get`].
+    pub fn reader(&self, key: impl AsRef<[u8]>) -> Result<Option<ValueReader>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let lookup = Lookup::new(self.id, key.as_ref());
+        let view = core.views.load();
+        ValueReader::open(&view, &lookup, core.visible())
     }
 
     /// The values of many keys at one moment, in the order of `keys`.
@@ -267,6 +360,27 @@ impl View {
         let core = &self.handle.core;
         core.check_open()?;
         core.views.load().get(&Lookup::new(self.id, key.as_ref()), self.pin.seq())
+    }
+
+    /// Bytes `range` of the value of a key at that moment. No checksum covers a part; cost and errors
+    /// as of [`Collection::get_range`].
+    pub fn get_range(
+        &self,
+        key: impl AsRef<[u8]>,
+        range: impl RangeBounds<u64>,
+    ) -> Result<Option<Value>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let lookup = Lookup::new(self.id, key.as_ref());
+        get_range(&core.views.load(), &lookup, self.pin.seq(), &range)
+    }
+
+    /// A reader of the value of a key at that moment; see [`Collection::reader`].
+    pub fn reader(&self, key: impl AsRef<[u8]>) -> Result<Option<ValueReader>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let lookup = Lookup::new(self.id, key.as_ref());
+        ValueReader::open(&core.views.load(), &lookup, self.pin.seq())
     }
 
     /// The values of many keys at that moment, in the order of `keys`. Cost and errors as of

@@ -23,6 +23,7 @@ pub(crate) mod range;
 pub(crate) mod report;
 pub(crate) mod stats;
 mod steps;
+pub(crate) mod stream;
 pub(crate) mod write_batch;
 
 use self::core::Core;

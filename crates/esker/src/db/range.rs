@@ -3,6 +3,7 @@
 //! A range pins one snapshot and the view that was current when it was made; it may be sent to
 //! another thread and outlive the database handle.
 
+use super::stream::ValueReader;
 use crate::base::error::{Error, Result};
 use crate::base::id::CollectionId;
 use crate::base::key::{KEY_BYTES_MAX, Kind, check_key, prefix_end};
@@ -10,7 +11,7 @@ use crate::base::span::Cover;
 use crate::base::value::{Key, Value};
 use crate::merge::loser::Merged;
 use crate::merge::visible::{Item, Scope, Tombstones, Visible};
-use crate::tree::view::View as TreeView;
+use crate::tree::view::{Found, View as TreeView};
 use crate::txn::snapshot::Pin;
 use std::iter::FusedIterator;
 use std::ops::{Bound, RangeBounds};
@@ -153,6 +154,24 @@ impl Range {
         Ok(Some((key, &self.large)))
     }
 
+    /// The same keys, each with a [`ValueReader`]: no value that lies out of line is read before its
+    /// reader is. The way to walk over values too large to be held, and over keys alone.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// # let films = db.collection("films")?;
+    /// films.insert("first.mkv", vec![7; 3 << 20])?;
+    /// for film in films.iter().readers() {
+    ///     let (name, reader) = film?;
+    ///     println!("{name:?}: {} bytes", reader.len());
+    /// }
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    pub fn readers(self) -> Readers {
+        Readers(self)
+    }
+
     /// A pair of either end. An error is told at every call until somebody stops: a `for` loop over
     /// `?` stops.
     #[inline]
@@ -191,6 +210,52 @@ impl DoubleEndedIterator for Range {
 }
 
 impl FusedIterator for Range {}
+
+/// The pairs of a range, with readers in the place of values; see [`Range::readers`].
+///
+/// Errors: as of [`Range`]; after one it stays at that error.
+#[derive(Debug)]
+pub struct Readers(Range);
+
+impl Readers {
+    fn pair(&mut self, item: Result<Option<Item>>) -> Option<Result<(Key, ValueReader)>> {
+        let Item { key, value, kind, .. } = match item.transpose()? {
+            Ok(item) => item,
+            Err(error) => return Some(Err(error)),
+        };
+        let found = match kind {
+            Kind::Blob => self.0.view.find_large(&value).map(Found::Large),
+            _ => Ok(Found::Value(value)),
+        };
+        let reader = found.and_then(ValueReader::of);
+        self.0.failed = reader.as_ref().err().cloned();
+        Some(reader.map(|reader| (key, reader)))
+    }
+}
+
+impl Iterator for Readers {
+    type Item = Result<(Key, ValueReader)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = &self.0.failed {
+            return Some(Err(error.clone()));
+        }
+        let item = self.0.visible.next_front();
+        self.pair(item)
+    }
+}
+
+impl DoubleEndedIterator for Readers {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if let Some(error) = &self.0.failed {
+            return Some(Err(error.clone()));
+        }
+        let item = self.0.visible.next_back();
+        self.pair(item)
+    }
+}
+
+impl FusedIterator for Readers {}
 
 impl std::fmt::Debug for Range {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

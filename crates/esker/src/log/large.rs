@@ -19,6 +19,7 @@ use crate::env::names::FileName;
 use crate::env::{File, read_exact_at};
 use std::borrow::Cow;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A byte of LZ4 stands for at most so many, and a few more at the end.
@@ -53,13 +54,53 @@ pub fn read_value(
 /// before; `Io`.
 pub fn read_stored(file: &dyn File, name: FileName, at: u64, len: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; len];
-    read_exact_at(file, &mut bytes, at).map_err(|error| match error.kind() {
+    fill(file, name, at, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes of the value of `blob` from byte `from` of it on, as many as `buffer` takes or there
+/// are; answers how many. The value is stored as it is, at byte `at` of `file`.
+///
+/// No checksum covers a part: what comes is what the disk gave. Errors: `Corruption` if the file ends
+/// before; `Io`.
+pub fn read_into(
+    file: &dyn File,
+    name: FileName,
+    blob: &BlobRef,
+    at: u64,
+    buffer: &mut [u8],
+    from: u64,
+) -> Result<usize> {
+    let left = u64::from(blob.len).saturating_sub(from);
+    let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    fill(file, name, at.saturating_add(from), buffer.get_mut(..len).unwrap_or_default())?;
+    Ok(len)
+}
+
+/// Bytes `range` of the value of `blob`, as far as it has them, otherwise as [`read_into`]: the
+/// value must lie inside the file.
+pub fn read_part(
+    file: &dyn File,
+    name: FileName,
+    blob: &BlobRef,
+    at: u64,
+    range: Range<u64>,
+) -> Result<Value> {
+    let end = range.end.min(u64::from(blob.len));
+    let start = range.start.min(end);
+    let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(usize::MAX)];
+    read_into(file, name, blob, at, &mut bytes, start)?;
+    Ok(Value::lent(Arc::new(bytes), |bytes| bytes))
+}
+
+fn fill(file: &dyn File, name: FileName, at: u64, buffer: &mut [u8]) -> Result<()> {
+    let len = buffer.len();
+    read_exact_at(file, buffer, at).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             Error::corruption(name, at, format_args!("{len} bytes"), "the end of the file")
         }
         _ => Error::io(format_args!("read {len} bytes of {name} at byte {at}"), error),
-    })?;
-    Ok(bytes)
+    })
 }
 
 /// The value that the `stored` bytes of `blob` stand for, its digest verified; they lie at `at` in

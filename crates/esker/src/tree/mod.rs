@@ -13,6 +13,7 @@
 
 pub mod flush;
 pub mod gaps;
+pub mod large;
 pub mod scan;
 pub mod spans;
 pub mod version;

@@ -8,6 +8,7 @@
 //! 4. Swaps are serialised by `swapping`; no I/O happens under it.
 
 use super::gaps::Gaps;
+use super::large::{Large, Place};
 use super::version::Version;
 use crate::base::blob::BlobRef;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -15,8 +16,6 @@ use crate::base::id::SeqNo;
 use crate::base::key::{Kind, Lookup};
 use crate::base::span::Cover;
 use crate::base::value::Value;
-use crate::env::names::FileKind;
-use crate::log::large::read_value;
 use crate::memtable::Memtable;
 use crate::merge::run::{get_all_in_run, get_in_run, segment_for};
 use arc_swap::{ArcSwap, Guard};
@@ -65,23 +64,45 @@ impl View {
         }
     }
 
+    /// What a key has as of `at`, without reading a value that lies out of line. Cost and errors as
+    /// of [`View::get`].
+    pub fn look(&self, key: &Lookup, at: SeqNo) -> Result<Option<Found>> {
+        match self.find(key, at)? {
+            Some(Said::Outside(bytes)) => Ok(Some(Found::Large(self.find_large(&bytes)?))),
+            Some(said) => Ok(self.answer(said)?.map(Found::Value)),
+            None => Ok(None),
+        }
+    }
+
     /// The value that lies out of line where `bytes` say, which are those of a ref.
     ///
     /// Cost: one positioned read and its digest. The value owns its bytes. Errors: `Corruption`,
     /// `Io`.
     pub fn large(&self, bytes: &[u8]) -> Result<Value> {
+        let (blob, place) = self.locate(bytes)?;
+        place.read(&blob)
+    }
+
+    /// The same value, not read yet. No I/O.
+    pub fn find_large(&self, bytes: &[u8]) -> Result<Large> {
+        let (blob, place) = self.locate(bytes)?;
+        Ok(Large::new(blob, place))
+    }
+
+    /// The ref that `bytes` are, and where its value lies now. No I/O.
+    fn locate(&self, bytes: &[u8]) -> Result<(BlobRef, Place<'_>)> {
         let damaged = |want: &str| {
             let message = format!("want {want}, found \"{}\"", bytes.escape_ascii());
             Error::new(ErrorKind::Corruption, message)
         };
         let blob = BlobRef::decode(bytes).ok_or_else(|| damaged("a ref of a large value"))?;
         if let Some(file) = self.version.blobs.find(blob.address) {
-            return file.read(&blob);
+            return Ok((blob, Place::File(file)));
         }
         let log = blob.address.file();
         let file = self.memtables.iter().find_map(|memtable| memtable.log(log));
         let file = file.ok_or_else(|| damaged("the ref of a value that is there"))?;
-        read_value(&*file, FileKind::Log.name(log), u64::MAX, &blob, blob.address.offset())
+        Ok((blob, Place::Log(file)))
     }
 
     #[inline]
@@ -175,6 +196,15 @@ impl View {
         let memtables = self.memtables.iter().flat_map(|memtable| memtable.skylines(at));
         Cover::of(memtables.chain([self.version.spans.skyline(at), self.gaps.skyline(at)]))
     }
+}
+
+/// What [`View::look`] finds.
+#[derive(Debug)]
+pub enum Found {
+    /// A value that lies in line.
+    Value(Value),
+    /// One that lies out of line, and was not read.
+    Large(Large),
 }
 
 /// What a source says of a key.

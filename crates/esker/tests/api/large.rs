@@ -2,6 +2,7 @@
 
 use super::{folder, small};
 use esker::{Collection, Db};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 const THRESHOLD: usize = 1000;
@@ -97,7 +98,54 @@ fn check(db: &Db, c: &Collection, sizes: &[usize]) {
         let (key, value) = lent.next_lent().unwrap().unwrap();
         assert_eq!((key, value), (&[n as u8][..], &want(n)[..]));
     }
+    check_parts(c, sizes.len(), want);
     assert!(db.verify().unwrap().is_whole(), "{:?}", db.verify());
+}
+
+/// Ranges and readers give what whole values give, wherever those lie.
+fn check_parts(c: &Collection, count: usize, want: impl Fn(usize) -> Vec<u8>) {
+    for n in 0..count {
+        let (key, value) = ([n as u8], want(n));
+        let len = value.len();
+        let cuts = [0, 1, len / 3, len.saturating_sub(1), len, len + 1, len + 5000];
+        for (start, end) in cuts.iter().flat_map(|start| cuts.iter().map(move |end| (*start, *end)))
+        {
+            let part = c.get_range(key, start as u64..end as u64).unwrap().unwrap();
+            assert_eq!(part, value.get(start..end.min(len)).unwrap_or_default(), "{start}..{end}");
+        }
+        assert_eq!(c.get_range(key, ..).unwrap().unwrap(), value);
+        assert_eq!(c.get_range(key, ..=u64::MAX).unwrap().unwrap(), value);
+        assert_eq!(c.get_range(key, u64::MAX..).unwrap().unwrap(), b"");
+        let mut reader = c.reader(key).unwrap().unwrap();
+        assert_eq!((reader.len(), reader.is_empty()), (len as u64, len == 0));
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == value, "value {n}");
+        for (step, start) in [(1000, len / 2), (300_000, 0), (7, len.saturating_sub(20))] {
+            reader.seek(SeekFrom::Start(start as u64)).unwrap();
+            let mut piece = vec![0; step.min(len - start)];
+            reader.read_exact(&mut piece).unwrap();
+            assert!(piece == value[start..start + piece.len()], "value {n} from {start}");
+            assert_eq!(reader.stream_position().unwrap(), (start + piece.len()) as u64);
+        }
+        assert_eq!(reader.seek(SeekFrom::End(9)).unwrap(), len as u64 + 9);
+        assert_eq!(reader.read(&mut [0; 9]).unwrap(), 0);
+        let error = reader.seek(SeekFrom::Current(-(len as i64) - 10)).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    }
+    let read = |(_, mut reader): (esker::Key, esker::ValueReader)| {
+        let mut value = Vec::new();
+        reader.read_to_end(&mut value).unwrap();
+        value
+    };
+    for (n, pair) in c.iter().readers().enumerate() {
+        assert!(read(pair.unwrap()) == want(n));
+    }
+    for (n, pair) in c.iter().readers().rev().enumerate() {
+        assert!(read(pair.unwrap()) == want(count - 1 - n));
+    }
+    assert_eq!(c.get_range("absent", ..).unwrap(), None);
+    assert!(c.reader("absent").unwrap().is_none());
 }
 
 /// BLOB-12, MACE-4: a log of large values becomes the file that keeps them; nothing is written again.
@@ -340,4 +388,161 @@ fn a_flipped_bit_is_noticed_and_other_values_are_unharmed() {
     let (db, c) = open(folder.path());
     assert!(db.verify().unwrap().is_whole());
     drop((db, c));
+}
+
+/// MACE-16: a reader goes on reading what it was opened on: from a log, from a file, in another
+/// thread, after the database was closed.
+#[test]
+fn a_reader_is_undisturbed_by_flush_cleaning_and_close() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    let old = value(1, 0, 1 << 20);
+    c.insert("a", &old).unwrap();
+    let mut readers = vec![c.reader("a").unwrap().unwrap()];
+    db.flush().unwrap();
+    readers.push(c.reader("a").unwrap().unwrap());
+    let snapshot = db.snapshot();
+    c.insert("a", value(1, 1, 5000)).unwrap();
+    readers.push(c.at(&snapshot).reader("a").unwrap().unwrap());
+    assert_eq!(c.at(&snapshot).get_range("a", 5..9).unwrap().unwrap(), &old[5..9]);
+    assert_eq!(c.at(&snapshot).get_range("b", 5..9).unwrap(), None);
+    for reader in &mut readers {
+        let mut half = vec![0; old.len() / 2];
+        reader.read_exact(&mut half).unwrap();
+        assert!(half == old[..half.len()]);
+    }
+    drop(snapshot);
+    db.compact().unwrap();
+    db.close().unwrap();
+    drop(c);
+    let threads: Vec<_> = readers
+        .into_iter()
+        .map(|mut reader| {
+            let want = old[old.len() / 2..].to_vec();
+            std::thread::spawn(move || {
+                let mut rest = Vec::new();
+                reader.read_to_end(&mut rest).unwrap();
+                assert!(rest == want);
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn many_threads_read_parts_of_what_others_write_and_clean_away() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    let len = 400_000;
+    c.insert("a", value(1, 0, len)).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..60 {
+                    let mut reader = c.reader("a").unwrap().unwrap();
+                    let mut read = Vec::new();
+                    reader.read_to_end(&mut read).unwrap();
+                    let snapshot = db.snapshot();
+                    let all = c.at(&snapshot).get("a").unwrap().unwrap();
+                    let part = c.at(&snapshot).get_range("a", 777..300_000).unwrap().unwrap();
+                    assert!(part == all[777..300_000]);
+                }
+            });
+        }
+        scope.spawn(|| {
+            for turn in 1..40 {
+                let mut writer = c.writer("a").with_len(len as u64).unwrap();
+                let value = value(1, turn, len);
+                value.chunks(70_000).for_each(|piece| writer.write_all(piece).unwrap());
+                assert_eq!(writer.len(), len as u64);
+                writer.finish().unwrap();
+                if turn % 8 == 0 {
+                    db.compact().unwrap();
+                }
+            }
+        });
+    });
+    assert_eq!(c.get("a").unwrap().unwrap(), value(1, 39, len));
+    assert!(db.verify().unwrap().is_whole());
+}
+
+/// F-33: the last piece of a value that is not what was written is never given.
+#[test]
+fn a_reader_of_a_damaged_value_ends_in_an_error_and_stays_there() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    let good = value(1, 0, 900_000);
+    c.insert("a", &good).unwrap();
+    db.flush().unwrap();
+    db.close().unwrap();
+    drop(c);
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let blob = files.filter(|path| path.to_str().unwrap().contains("blob-")).last().unwrap();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 4;
+    std::fs::write(&blob, &bytes).unwrap();
+    let (_db, c) = open(folder.path());
+    let mut reader = c.reader("a").unwrap().unwrap();
+    let mut read = Vec::new();
+    let error = reader.read_to_end(&mut read).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    assert!(error.to_string().contains("blob-") && error.to_string().contains("digest"), "{error}");
+    let inside = error.into_inner().unwrap().downcast::<esker::Error>().unwrap();
+    assert_eq!(inside.kind(), esker::ErrorKind::Corruption);
+    assert!(read.len() >= 900_000 - (256 << 10) - 1 && read.len() < good.len());
+    for _ in 0..2 {
+        reader.rewind().unwrap();
+        assert!(reader.read(&mut [0; 9]).is_err());
+    }
+    // Parts of it are what the disk gives; the whole is an error.
+    assert_eq!(c.get_range("a", ..100).unwrap().unwrap(), &good[..100]);
+    assert!(c.get("a").is_err());
+}
+
+#[test]
+fn a_writer_writes_nothing_before_its_finish_and_nothing_if_it_is_dropped() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    let before = db.checksum().unwrap();
+    let mut dropped = c.writer("a");
+    dropped.write_all(&[7; 100_000]).unwrap();
+    assert!(c.writer("a").is_empty() && dropped.len() == 100_000);
+    drop(dropped);
+    assert_eq!((c.get("a").unwrap(), db.checksum().unwrap()), (None, before));
+    for len in [0, 1, THRESHOLD - 1, THRESHOLD, 70_000, 3 << 20] {
+        for told in [0, len / 2, len, len + 9] {
+            let want = value(len, told, len);
+            let mut writer = c.writer("a").with_len(told as u64).unwrap();
+            want.chunks(50_001).for_each(|piece| writer.write_all(piece).unwrap());
+            writer.flush().unwrap();
+            writer.finish_with(esker::Durability::Sync).unwrap();
+            assert_eq!(c.get("a").unwrap().unwrap(), want);
+        }
+    }
+    let writer = c.writer("a");
+    db.close().unwrap();
+    assert_eq!(writer.finish().unwrap_err().kind(), esker::ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_writer_refuses_what_is_over_a_limit_at_once_and_for_good() {
+    let folder = folder();
+    let (_db, c) = open(folder.path());
+    let error = c.writer("a").with_len((1 << 30) + 1).unwrap_err();
+    assert_eq!(error.kind(), esker::ErrorKind::InvalidArgument);
+    let mut writer = c.writer(vec![1; (64 << 10) + 1]);
+    assert_eq!(writer.write(b"a").unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(writer.finish().unwrap_err().kind(), esker::ErrorKind::InvalidArgument);
+    // Zeros that nobody has touched cost no memory.
+    let much = vec![0; (1 << 30) + 1];
+    let mut writer = c.writer("a");
+    writer.write_all(b"fine").unwrap();
+    for bytes in [&much[4..], &b"short"[..]] {
+        let error = writer.write(bytes).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("want at most"), "{error}");
+    }
+    assert_eq!(writer.finish().unwrap_err().kind(), esker::ErrorKind::InvalidArgument);
+    assert_eq!(c.get("a").unwrap(), None);
 }
