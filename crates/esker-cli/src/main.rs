@@ -6,7 +6,8 @@
 //! esker put|get|rm DB C KEY [VALUE]                   esker verify DB [--json]
 //! esker scan DB C [--prefix P|--from K --to K]        esker log FILE [--json]
 //!     [--reverse] [--limit N] [--keys] [--json]       esker segment FILE [--json]
-//! esker count DB C [--prefix P]                       esker manifest DB
+//! esker count DB C [--prefix P]                       esker blob FILE [--values] [--json]
+//!                                                     esker manifest DB
 //!                                                     esker audit DB [--json]
 //! ```
 //!

@@ -7,18 +7,36 @@
 //!
 //! 1. Output is buffered; a closed pipe ends the verb and is no error.
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use esker::ValueReader;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufRead, BufWriter, StdoutLock, Write};
 
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Standard output, locked and buffered. Call `flush` at the end: a drop would hide its error.
 pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock())
+}
+
+/// Gives `pour` all pieces of a value that is not held whole. Errors: one of the value is told as
+/// what it is, not as one of standard output.
+pub(crate) fn pour(
+    value: &mut ValueReader,
+    mut pour: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    loop {
+        let piece = value.fill_buf().map_err(|error| Failure::new(error.to_string()))?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        pour(piece)?;
+        let bytes = piece.len();
+        value.consume(bytes);
+    }
 }
 
 /// `bytes` in one line that says all of them, and that a person can read.

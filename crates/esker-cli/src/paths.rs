@@ -9,9 +9,14 @@
 //! 2. A key becomes a path only if every part is a plain name: not empty, not `.` or `..`, without
 //!    NUL (and, on Windows, without `\` and `:`). So no key leads out of the folder.
 
+#![expect(clippy::disallowed_methods, reason = "the user's files are compared with values")]
+
 use crate::failure::{Failure, Result};
 use crate::output;
+use esker::ValueReader;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufRead, Read};
 use std::path::{Component, Path, PathBuf};
 
 /// The key of the file at `below`, a path relative to its folder.
@@ -43,6 +48,24 @@ pub(crate) fn path_of(key: &[u8]) -> Result<PathBuf> {
         if plain { bytes_name(part).ok_or_else(refused) } else { Err(refused()) }
     });
     parts.collect()
+}
+
+/// Whether the file `path` holds `value` and nothing else, piece by piece; a file that cannot be read
+/// holds something else. The value is then somewhere in its middle.
+pub(crate) fn holds(path: &Path, value: &mut ValueReader) -> Result<bool> {
+    let Ok(mut file) = File::open(path) else { return Ok(false) };
+    let mut held = vec![0; 64 << 10];
+    let mut left = value.len();
+    let mut equal = true;
+    while equal && left > 0 {
+        let piece = value.fill_buf().map_err(|error| Failure::new(error.to_string()))?;
+        let bytes = piece.len().min(held.len());
+        let (held, piece) = (&mut held[..bytes], &piece[..bytes]);
+        equal = file.read_exact(held).is_ok() && held == piece;
+        value.consume(bytes);
+        left -= bytes as u64;
+    }
+    Ok(equal && file.read(&mut held).is_ok_and(|bytes| bytes == 0))
 }
 
 /// Whether `inner` is `outer` or lies in it, links resolved; `inner` need not exist.

@@ -12,7 +12,7 @@
 use crate::failure::{Outcome, Result};
 use crate::output::{self, Object};
 use clap::Args;
-use esker::inspect::{self, AuditReport, Link, Placed};
+use esker::inspect::{self, AuditReport, Link, Placed, PlacedBlob};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::PathBuf;
@@ -61,11 +61,11 @@ impl Audit {
             }
             let verdict = if holds { "holds" } else { "BROKEN" };
             let AuditReport { edits, segments, bytes, present, total, .. } = report;
-            writeln!(
-                out,
-                "{verdict}: {edits} edits, {segments} segments of {bytes} bytes, present {present}, \
-                 total {total}"
-            )?;
+            write!(out, "{verdict}: {edits} edits, {segments} segments of {bytes} bytes, ")?;
+            if report.blobs > 0 {
+                write!(out, "{} blob files of {} bytes, ", report.blobs, report.blob_bytes)?;
+            }
+            writeln!(out, "present {present}, total {total}")?;
         }
         out.flush()?;
         Ok(if holds { Outcome::Done } else { Outcome::No })
@@ -78,6 +78,18 @@ fn write(link: &Link, out: &mut impl Write) -> Result<()> {
         for Placed { file, level, run, checksum, .. } in files {
             writeln!(out, "  {what:<8}{file} level {level} run {run} sum {checksum}")?;
         }
+    }
+    for (what, files) in [("in", &link.blobs_removed), ("out", &link.blobs_added)] {
+        for PlacedBlob { file, values, stored_bytes, checksum, .. } in files {
+            write!(out, "  {what:<8}{file} {values} values of {stored_bytes} bytes")?;
+            match checksum {
+                Some(checksum) => writeln!(out, " sum {checksum}")?,
+                None => writeln!(out)?,
+            }
+        }
+    }
+    for PlacedBlob { file, values, stored_bytes, .. } in &link.blobs_died {
+        writeln!(out, "  {:<8}{values} values of {stored_bytes} bytes in {file}", "died")?;
     }
     if let Some([input, output, dropped]) = link.balance {
         writeln!(out, "  balance in {input} = out {output} + dropped {dropped}")?;
@@ -100,6 +112,15 @@ fn link_object(link: &Link) -> Object {
         };
         all.iter().map(file).collect()
     };
+    let blobs = |all: &[PlacedBlob]| -> Value {
+        let file = |one: &PlacedBlob| {
+            json!({
+                "file": one.file, "values": one.values, "stored_bytes": one.stored_bytes,
+                "checksum": one.checksum.map(|checksum| checksum.to_string()),
+            })
+        };
+        all.iter().map(file).collect()
+    };
     let sums = link.balance.map(|sums| sums.map(|sum| sum.to_string()));
     let sum = |place: usize| sums.as_ref().and_then(|sums| sums.get(place).cloned());
     Object::default()
@@ -108,6 +129,9 @@ fn link_object(link: &Link) -> Object {
         .with("reason", link.reason)
         .with("removed", files(&link.removed))
         .with("added", files(&link.added))
+        .with("blobs_removed", blobs(&link.blobs_removed))
+        .with("blobs_added", blobs(&link.blobs_added))
+        .with("blobs_died", blobs(&link.blobs_died))
         .with("in", sum(0))
         .with("out", sum(1))
         .with("dropped", sum(2))
@@ -122,6 +146,8 @@ fn figures(report: &AuditReport, holds: bool) -> Object {
         .with("edits", report.edits)
         .with("segments", report.segments)
         .with("bytes", report.bytes)
+        .with("blobs", report.blobs)
+        .with("blob_bytes", report.blob_bytes)
         .with("present", report.present.to_string())
         .with("total", report.total.to_string())
 }

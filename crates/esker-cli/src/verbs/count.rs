@@ -26,7 +26,7 @@ impl Count {
         let collection = open::collection(&db, &self.db, &self.collection)?;
         let prefix = self.prefix.unwrap_or_default();
         let mut count = 0u64;
-        for pair in collection.prefix(prefix.as_encoded_bytes()) {
+        for pair in collection.prefix(prefix.as_encoded_bytes()).readers() {
             pair?;
             count += 1;
         }

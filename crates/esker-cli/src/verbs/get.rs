@@ -24,11 +24,11 @@ impl Get {
         let Some(collection) = db.existing_collection(&self.collection)? else {
             return Ok(Outcome::No);
         };
-        let Some(value) = collection.get(self.key.as_encoded_bytes())? else {
+        let Some(mut value) = collection.reader(self.key.as_encoded_bytes())? else {
             return Ok(Outcome::No);
         };
         let mut out = output::stdout();
-        out.write_all(&value)?;
+        output::pour(&mut value, |piece| Ok(out.write_all(piece)?))?;
         out.flush()?;
         Ok(Outcome::Done)
     }

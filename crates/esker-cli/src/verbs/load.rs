@@ -6,7 +6,8 @@
 //!    sockets are skipped and counted. Modes, times and empty folders are not kept.
 //! 3. It can be killed at any moment and started again: a file whose bytes are stored already is
 //!    skipped and counted. Nothing is ever removed from the collection.
-//! 4. Without `--sync` a batch survives the end of the process; with it, power loss.
+//! 4. A file above [`STREAM_BYTES`] is read piece by piece, into memory once, and is a batch of its own.
+//! 5. Without `--sync` a batch survives the end of the process; with it, power loss.
 
 #![expect(clippy::disallowed_methods, reason = "the loader reads the user's files, on his clock")]
 
@@ -16,7 +17,7 @@ use clap::Args;
 use esker::{Collection, Db, Durability, WriteBatch};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,10 @@ use std::time::{Duration, Instant};
 const BATCH_BYTES: usize = 1 << 20;
 /// or so many files.
 const BATCH_FILES: usize = 1000;
+/// Files above this are read and stored piece by piece, each in a commit of its own.
+const STREAM_BYTES: u64 = 16 << 20;
+/// How much of such a file is read at once.
+const PIECE_BYTES: usize = 1 << 20;
 /// What one value may have: 1 GiB.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
@@ -58,8 +63,7 @@ impl Load {
         let mut loader = Loader::new(&db, &self.collection, durability)?;
         let bar = progress_bar(found.files.iter().map(|file| file.bytes).sum());
         for file in &found.files {
-            loader.add(&self.folder, file)?;
-            bar.inc(file.bytes);
+            loader.add(&self.folder, file, &bar)?;
         }
         let tally = loader.finish()?;
         bar.finish_and_clear();
@@ -152,8 +156,12 @@ impl<'a> Loader<'a> {
         Ok(Self { db, collection, durability, look, batch, tally: Tally::default() })
     }
 
-    fn add(&mut self, root: &Path, file: &File) -> Result<()> {
+    fn add(&mut self, root: &Path, file: &File, bar: &ProgressBar) -> Result<()> {
         let path = root.join(&file.below);
+        if file.bytes > STREAM_BYTES {
+            return self.stream(&path, file, bar);
+        }
+        bar.inc(file.bytes);
         let bytes = fs::read(&path).map_err(|error| Failure::at("read", &path, &error))?;
         if self.look && self.collection.get(&file.key)?.is_some_and(|value| *value == *bytes) {
             self.tally.equal += 1;
@@ -170,6 +178,43 @@ impl<'a> Loader<'a> {
             .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
         self.tally.files += 1;
         self.tally.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Stores a large file, which is in memory once, or, if it is stored already, not at all.
+    fn stream(&mut self, path: &Path, file: &File, bar: &ProgressBar) -> Result<()> {
+        let done = bar.position() + file.bytes;
+        if self.look
+            && let Some(mut value) = self.collection.reader(&file.key)?
+            && value.len() == file.bytes
+            && paths::holds(path, &mut value)?
+        {
+            self.tally.equal += 1;
+            bar.set_position(done);
+            return Ok(());
+        }
+        // Files go in sorted: what was gathered comes first.
+        self.commit()?;
+        let failed = |error| Failure::at("read", path, &error);
+        let told = |error: String| Failure::new(format!("{}: {error}", path.display()));
+        let mut input = fs::File::open(path).map_err(failed)?;
+        let writer = self.collection.writer(&file.key).with_len(file.bytes);
+        let mut writer = writer.map_err(|error| told(error.to_string()))?;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let bytes = input.read(&mut piece).map_err(failed)?;
+            if bytes == 0 {
+                break;
+            }
+            let written = writer.write_all(&piece[..bytes]);
+            written.map_err(|error| told(error.to_string()))?;
+            bar.inc(bytes as u64);
+        }
+        let bytes = writer.len();
+        writer.finish_with(self.durability).map_err(|error| told(error.to_string()))?;
+        self.tally.files += 1;
+        self.tally.bytes += bytes;
+        bar.set_position(done);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The verbs: one a file, none knows another.
 
 mod audit;
+mod blob;
 mod collections;
 mod count;
 mod get;
@@ -34,6 +35,7 @@ pub(crate) enum Verb {
     Audit(audit::Audit),
     Log(log::Log),
     Segment(segment::Segment),
+    Blob(blob::Blob),
     Manifest(manifest::Manifest),
 }
 
@@ -53,6 +55,7 @@ pub(crate) fn run(verb: Verb) -> Result<Outcome> {
         Verb::Audit(verb) => verb.run(),
         Verb::Log(verb) => verb.run(),
         Verb::Segment(verb) => verb.run(),
+        Verb::Blob(verb) => verb.run(),
         Verb::Manifest(verb) => verb.run(),
     }
 }

@@ -59,10 +59,12 @@ impl Scan {
             }
         };
         let limit = self.limit.unwrap_or(usize::MAX);
-        if self.reverse {
-            self.write(range.rev().take(limit))
-        } else {
-            self.write(range.take(limit))
+        let alone = |pair: esker::Result<(Key, _)>| Ok((pair?.0, Value::EMPTY));
+        match (self.keys, self.reverse) {
+            (false, false) => self.write(range.take(limit)),
+            (false, true) => self.write(range.rev().take(limit)),
+            (true, false) => self.write(range.readers().map(alone).take(limit)),
+            (true, true) => self.write(range.readers().rev().map(alone).take(limit)),
         }
     }
 

@@ -5,16 +5,17 @@
 //! 2. No symbolic link below FOLDER is followed: one that stands where a file or folder is to be
 //!    is an error. A file that is there already and differs is replaced; other files are left alone.
 //! 3. It can be killed and started again. The files are not synced.
+//! 4. No value that lies out of line is held whole.
 
 #![expect(clippy::disallowed_methods, reason = "the verb writes the user's files, on his clock")]
 
 use crate::failure::{Failure, Outcome, Result};
 use crate::{open, output, paths};
 use clap::Args;
-use esker::{Collection, Db};
+use esker::{Collection, Db, ValueReader};
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -60,21 +61,21 @@ impl Unload {
 /// Writes one state of the collection below `root`; returns files and bytes.
 fn write_all(db: &Db, collection: &Collection, root: &Path) -> Result<(u64, u64)> {
     let snapshot = db.snapshot();
-    for pair in collection.at(&snapshot).iter() {
+    for pair in collection.at(&snapshot).iter().readers() {
         paths::path_of(&pair?.0)?;
     }
     fs::create_dir_all(root).map_err(|error| Failure::at("create", root, &error))?;
     let mut folders = HashSet::new();
     let (mut files, mut bytes) = (0, 0);
-    for pair in collection.at(&snapshot).iter() {
-        let (key, value) = pair?;
+    for pair in collection.at(&snapshot).iter().readers() {
+        let (key, mut value) = pair?;
         let below = paths::path_of(&key)?;
         if let Some(folder) = below.parent() {
             make_folders(root, folder, &mut folders)?;
         }
-        write_file(&root.join(below), &value)?;
+        write_file(&root.join(below), &mut value)?;
         files += 1;
-        bytes += value.len() as u64;
+        bytes += value.len();
     }
     Ok((files, bytes))
 }
@@ -106,13 +107,14 @@ fn make_folders(root: &Path, below: &Path, made: &mut HashSet<PathBuf>) -> Resul
 }
 
 /// Writes a new file; an ordinary one with this name goes first, anything else is an error.
-fn write_file(path: &Path, value: &[u8]) -> Result<()> {
+fn write_file(path: &Path, value: &mut ValueReader) -> Result<()> {
     let failed = |doing| move |error| Failure::at(doing, path, &error);
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_file() => {
-            if about.len() == value.len() as u64 && fs::read(path).is_ok_and(|held| held == value) {
+            if about.len() == value.len() && paths::holds(path, value)? {
                 return Ok(());
             }
+            value.rewind().map_err(|error| Failure::new(error.to_string()))?;
             fs::remove_file(path).map_err(failed("replace"))?;
         }
         Ok(_) => {
@@ -126,5 +128,6 @@ fn write_file(path: &Path, value: &[u8]) -> Result<()> {
     }
     // `create_new` follows no link, not even one made since the look above.
     let file = OpenOptions::new().write(true).create_new(true).open(path);
-    file.and_then(|mut file| file.write_all(value)).map_err(failed("write"))
+    let mut file = file.map_err(failed("write"))?;
+    output::pour(value, |piece| file.write_all(piece).map_err(failed("write")))
 }

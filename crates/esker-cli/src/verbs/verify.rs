@@ -110,6 +110,8 @@ impl Verify {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.starts_with("seg-") {
                 check(inspect::verify_segment(path))?;
+            } else if name.starts_with("blob-") {
+                check(inspect::blob(path, &mut |_| Ok(())).map(drop))?;
             } else if name.starts_with("log-") {
                 check(inspect::log(path, &mut |_| Ok(true)).map(drop))?;
             } else {

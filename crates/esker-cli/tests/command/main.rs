@@ -7,5 +7,6 @@ mod audit;
 mod bench;
 mod damage;
 mod kill;
+mod large;
 mod pairs;
 mod trees;

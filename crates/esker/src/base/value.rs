@@ -20,7 +20,7 @@ impl<T: Send + Sync + 'static> Owner for T {}
 /// The bytes of a value, pinned where they lie. Dereferences to `[u8]`.
 ///
 /// Cloning costs one atomic increment. Holding one keeps its slab, block or file in memory or on
-/// disk, and stalls nobody.
+/// disk, and stalls nobody; one that lay out of line owns its bytes and keeps no file.
 #[derive(Clone)]
 pub struct Value {
     bytes: *const u8,

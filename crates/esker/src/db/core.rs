@@ -27,7 +27,7 @@ use crate::commit::generation::{Queue, Sealed};
 use crate::compaction::policy::LAST;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, Lock, path_in};
-use crate::manifest::{Balance, Edit, Placed, Reason};
+use crate::manifest::{Balance, Blobs, Edit, Placed, Reason};
 use crate::merge::retain::Keep;
 use crate::merge::rewrite::{Progress, Rewrite, Rewritten};
 use crate::segment::{SegmentMeta, WriterOptions};
@@ -59,6 +59,8 @@ pub struct Core {
     pub(super) recovery: RecoveryReport,
     /// The last number there is, in a database that is only read.
     pub(super) last: SeqNo,
+    /// The files of large values, in a database that is only read.
+    pub(super) blobs: Blobs,
     /// The sum of what was flushed before the open.
     pub(super) flushed: Setsum,
     /// The parts that write; none in a database that is only read.

@@ -3,12 +3,15 @@
 //! Works on files of a live database, on damaged ones and, for logs, on those that the `sst` crate
 //! wrote: what is whole is shown, then the error that ends it.
 
+mod blob;
+
 use super::report::{Checksum, Damage};
 use crate::base::coding::Decoder;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId};
 use crate::base::key::{Kind, split_full_key};
 use crate::base::setsum::Setsum;
+use crate::blob::{BlobMeta, BlobReader};
 use crate::cache::BlockCache;
 use crate::env::names::{FileKind, FileName};
 use crate::env::real::Real;
@@ -16,8 +19,9 @@ use crate::env::{Access, Env, Map, read_whole};
 use crate::log::dump::{log_id, reader_for};
 use crate::log::marks::{Mark, Previous, Says, is_mark};
 use crate::log::reader::End;
-use crate::manifest::{self, Balance, Edit, Reason, Step, describe};
+use crate::manifest::{self, Balance, Dead, Edit, Reason, Step, describe};
 use crate::segment::{Description, SegmentMeta, SegmentReader};
+pub use blob::{BlobSummary, BlobValue, blob};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -153,6 +157,21 @@ pub struct Placed {
     pub checksum: Checksum,
 }
 
+/// A blob file, as an edit names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlacedBlob {
+    /// The file's name.
+    pub file: String,
+    /// Its values: of one that comes or goes, all that it had when it came; otherwise those that the
+    /// edit killed in it.
+    pub values: u64,
+    /// Their bytes, as stored.
+    pub stored_bytes: u64,
+    /// The sum of those that it had when it came; none of those that were killed.
+    pub checksum: Option<Checksum>,
+}
+
 /// One link of the chain: an edit of the manifest, and what holds after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -168,7 +187,13 @@ pub struct Link {
     pub removed: Vec<Placed>,
     /// Segments that came out.
     pub added: Vec<Placed>,
-    /// What went in, came out and was dropped, if segments changed.
+    /// Blob files that are not live any more.
+    pub blobs_removed: Vec<PlacedBlob>,
+    /// Blob files that came.
+    pub blobs_added: Vec<PlacedBlob>,
+    /// Values in blob files that died with it.
+    pub blobs_died: Vec<PlacedBlob>,
+    /// What went in, came out and was dropped, if segments changed, or of blob files in a `clean`.
     pub balance: Option<[Checksum; 3]>,
     /// The sum of the live segments after it.
     pub present: Checksum,
@@ -188,7 +213,11 @@ pub struct AuditReport {
     pub segments: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// The sum of what they hold, from their bytes.
+    /// Live blob files, whose values were verified and summed.
+    pub blobs: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
+    /// The sum of what the segments hold, from their bytes.
     pub present: Checksum,
     /// The sum of every operation ever flushed.
     pub total: Checksum,
@@ -197,9 +226,9 @@ pub struct AuditReport {
 }
 
 /// Goes along the chain of balances of the newest manifest in the folder `dir`, edit by edit, then
-/// sums each live segment from its bytes and compares.
+/// sums each live segment and blob file from its bytes and compares.
 ///
-/// For a database that nobody writes meanwhile. Cost: reads every byte of every live segment.
+/// For a database that nobody writes meanwhile. Cost: reads every byte of every live segment and blob file.
 /// Errors: `NotFound` if there is no database; `Io`; what `each` returns. Damage is reported, not
 /// returned.
 pub fn audit(dir: &Path, each: &mut dyn FnMut(&Link) -> Result<()>) -> Result<AuditReport> {
@@ -249,6 +278,14 @@ pub fn audit(dir: &Path, each: &mut dyn FnMut(&Link) -> Result<()>) -> Result<Au
         report.segments += 1;
         report.bytes += meta.bytes;
     }
+    for meta in chain.blobs.values() {
+        let opened = BlobReader::open(&env, dir, meta, Access::Mapped);
+        if let Err(error) = opened.and_then(|reader| reader.walk(|_, _| Ok(()))) {
+            note(&mut report, FileKind::Blob.name(meta.id).to_string(), error)?;
+        }
+        report.blobs += 1;
+        report.blob_bytes += meta.bytes;
+    }
     report.total = chain.present + chain.dropped;
     if report.damages.is_empty() && report.present != chain.present {
         let message = format!("sum to {}, want {}", report.present, chain.present);
@@ -272,18 +309,17 @@ struct Chain {
     live: BTreeMap<FileId, (Placed, SegmentMeta)>,
     present: Setsum,
     dropped: Setsum,
-    /// Live blob files, and the sum of their values.
-    blobs: BTreeMap<FileId, Setsum>,
+    /// Live blob files.
+    blobs: BTreeMap<FileId, BlobMeta>,
 }
 
 impl Chain {
-    /// The sums of the blob files that `edit` removes and adds.
-    fn link_blobs(&mut self, edit: &Edit) -> (Setsum, Setsum) {
+    /// The blob files that `edit` removes and adds.
+    fn link_blobs(&mut self, edit: &Edit) -> (Vec<PlacedBlob>, Vec<PlacedBlob>) {
         let gone = edit.remove_blobs.iter().filter_map(|id| self.blobs.remove(id));
-        let sum_in = gone.fold(Setsum::ZERO, |sum, one| sum + one);
-        self.blobs.extend(edit.add_blobs.iter().map(|meta| (meta.id, meta.setsum)));
-        let sum_out = edit.add_blobs.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
-        (sum_in, sum_out)
+        let removed = gone.map(|meta| placed_blob(&meta)).collect();
+        self.blobs.extend(edit.add_blobs.iter().map(|meta| (meta.id, meta.clone())));
+        (removed, edit.add_blobs.iter().map(placed_blob).collect())
     }
 
     fn link(&mut self, step: &Step<'_>) -> Link {
@@ -299,7 +335,11 @@ impl Chain {
         let (sum_in, sum_out) = (sum(&removed), sum(&added));
         self.present += sum_out;
         self.present -= sum_in;
-        let (blobs_in, blobs_out) = self.link_blobs(step.edit);
+        let (blobs_removed, blobs_added) = self.link_blobs(step.edit);
+        let sum_blobs = |all: &[PlacedBlob]| {
+            all.iter().filter_map(|one| one.checksum).fold(Setsum::ZERO, |sum, one| sum + one)
+        };
+        let (blobs_in, blobs_out) = (sum_blobs(&blobs_removed), sum_blobs(&blobs_added));
         let mut odd = Vec::new();
         let mut demand = |what: &str, found: Setsum, want: Setsum| {
             if found != want {
@@ -334,25 +374,45 @@ impl Chain {
         Link {
             number: step.ordinal,
             at: step.at,
-            reason: match balance {
-                Some(balance) => match balance.reason {
-                    Reason::Flush => "flush",
-                    Reason::Compaction => "compaction",
-                    Reason::Ingest => "ingest",
-                    Reason::Repair => "repair",
-                    Reason::Clean => "clean",
-                },
-                None if step.ordinal == 1 => "whole",
-                None => "numbers",
-            },
+            reason: reason_name(step),
             removed,
             added,
+            blobs_removed,
+            blobs_added,
+            blobs_died: step.edit.dead.iter().map(died).collect(),
             balance: balance.map(|balance| [balance.input, balance.output, balance.dropped]),
             present: self.present,
             total: self.present + self.dropped,
             broken: (!odd.is_empty()).then(|| odd.join("; ")),
         }
     }
+}
+
+fn reason_name(step: &Step<'_>) -> &'static str {
+    match &step.edit.balance {
+        Some(balance) => match balance.reason {
+            Reason::Flush => "flush",
+            Reason::Compaction => "compaction",
+            Reason::Ingest => "ingest",
+            Reason::Repair => "repair",
+            Reason::Clean => "clean",
+        },
+        None if step.ordinal == 1 => "whole",
+        None => "numbers",
+    }
+}
+
+fn placed_blob(meta: &BlobMeta) -> PlacedBlob {
+    let BlobMeta { id, values, stored_bytes, setsum, .. } = meta;
+    let file = FileKind::Blob.name(*id).to_string();
+    let (values, stored_bytes, checksum) = (*values, *stored_bytes, Some(*setsum));
+    PlacedBlob { file, values, stored_bytes, checksum }
+}
+
+fn died(dead: &Dead) -> PlacedBlob {
+    let Dead { file, bytes, addresses } = dead;
+    let (file, values) = (FileKind::Blob.name(*file).to_string(), addresses.len() as u64);
+    PlacedBlob { file, values, stored_bytes: *bytes, checksum: None }
 }
 
 fn placed(placed: &manifest::Placed) -> Placed {

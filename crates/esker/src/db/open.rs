@@ -41,7 +41,7 @@ use crate::env::names::{FileKind, FileName, LOCK};
 use crate::env::{Env, Listed, Lock, path_in};
 use crate::log::marks::Previous;
 use crate::log::writer::LogFile;
-use crate::manifest::{Closed, Edit, ReadReport, State, Store};
+use crate::manifest::{Blobs, Closed, Edit, ReadReport, State, Store};
 use crate::memtable::Memtable;
 use crate::merge::visible::{Scope, Tombstones, Visible};
 use crate::segment::handle::{Readers, Shelf};
@@ -244,6 +244,10 @@ impl Opening<'_> {
         let last = self.replayed.last;
         let clean = self.is_clean();
         let flushed = self.state.total();
+        let blobs = match self.options.read_only {
+            true => self.state.blobs.clone(),
+            false => Blobs::default(),
+        };
         let (views, writing) = if self.options.read_only {
             (Arc::new(Views::of(view)), None)
         } else {
@@ -261,6 +265,7 @@ impl Opening<'_> {
             catalog: RwLock::new(catalog),
             recovery,
             last,
+            blobs,
             flushed,
             writing,
             counters: Default::default(),

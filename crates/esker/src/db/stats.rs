@@ -160,13 +160,16 @@ impl Stats {
             blob_bytes: view.version.blobs.iter().map(|blob| blob.meta().bytes).sum(),
             ..Self::default()
         };
+        let blobs = match &core.writing {
+            Some(writing) => writing.ledger.lock().state().blobs.clone(),
+            None => core.blobs.clone(),
+        };
+        stats.blob_values = blobs.iter().map(|blob| blob.live_values()).sum();
+        stats.blob_live_bytes = blobs.iter().map(|blob| blob.live_bytes()).sum();
         if let Some(writing) = &core.writing {
             stats.durable = writing.committer.durable().0;
             stats.syncs = writing.committer.syncs();
             stats.bytes_logged = writing.committer.bytes_logged();
-            let blobs = writing.ledger.lock().state().blobs.clone();
-            stats.blob_values = blobs.iter().map(|blob| blob.live_values()).sum();
-            stats.blob_live_bytes = blobs.iter().map(|blob| blob.live_bytes()).sum();
             let pace = writing.committer.pace();
             stats.flush_waits = pace.flush_waits().count();
             stats.flush_wait_us = pace.flush_waits().nanos() / 1000;
