@@ -41,8 +41,15 @@ pub struct Policy {
     pub flush_bytes: u64,
     /// Whether nobody writes: then runs that would wait for company are merged for the readers.
     pub at_rest: bool,
+    /// Of a hundred bytes of large values that come, how many take the place of others, about.
+    pub overwrites: u64,
 }
 
+/// So much garbage among large values is found out by merging the refs to them, in hundredths of
+/// what lives. It costs little: a ref is short.
+const GARBAGE_PERCENT: u64 = 8;
+/// Runs that gather before it is looked for.
+const GARBAGE_RUNS: usize = 2;
 /// Tombstones that free so much of a piece of the last level are merged into it, in hundredths.
 const FREED_PERCENT: u64 = 40;
 /// Above so much of the last level nothing is left at rest, in hundredths.
@@ -60,8 +67,13 @@ const PIECES: u64 = 64;
 
 impl Policy {
     /// The usual one: few writes, and space and reads within bounds.
-    pub const BALANCED: Self =
-        Self { fan_in: 16, young_percent: 75, flush_bytes: 32 << 20, at_rest: false };
+    pub const BALANCED: Self = Self {
+        fan_in: 16,
+        young_percent: 75,
+        flush_bytes: 32 << 20,
+        at_rest: false,
+        overwrites: 50,
+    };
     /// For loads of writes: half of the rewrites, twice the space.
     pub const WRITE_HEAVY: Self = Self { fan_in: 20, young_percent: 150, ..Self::BALANCED };
     /// For loads of reads: few runs, many rewrites.
@@ -104,6 +116,8 @@ pub struct File<'a> {
     pub reach: &'a [u8],
     /// Whether it has range deletes.
     pub has_ranges: bool,
+    /// Bytes of large values that it refers to.
+    pub blob_bytes: u64,
     /// Whether a step that runs has it as an input.
     pub busy: bool,
     /// What can be gained from it alone.
@@ -228,6 +242,8 @@ struct Range<'a> {
     /// Whether there are range deletes among them, whose worth is not known.
     has_ranges: bool,
     last_bytes: u64,
+    /// Large values that are thought to be dead, in hundredths of what lives.
+    garbage_percent: u64,
 }
 
 struct Tree<'a> {
@@ -338,7 +354,9 @@ impl<'a> Tree<'a> {
         };
         // What a range delete covers in part is freed only where the two meet.
         let by_ranges = if at_rest && range.has_ranges { 100 } else { 0 };
-        let score = by_runs.max(by_bytes).max(by_ranges);
+        let is_due = below == LAST && range.runs >= GARBAGE_RUNS;
+        let by_garbage = if is_due { range.garbage_percent * 100 / GARBAGE_PERCENT } else { 0 };
+        let score = by_runs.max(by_bytes).max(by_ranges).max(by_garbage);
         (score >= 100).then_some(score)
     }
 
@@ -409,20 +427,39 @@ impl<'a> Tree<'a> {
         let young = self.shape.runs.iter().filter(levels).filter(is_young);
         let young = young.map(|run| overlapping(run, smallest, largest));
         let (mut runs, mut young_bytes, mut deletes, mut has_ranges) = (0, 0, 0, false);
+        let mut young_blobs = 0;
         for part in young.filter(|part| !part.is_empty()) {
             runs += 1;
             young_bytes += part.iter().map(|file| file.bytes).sum::<u64>();
             deletes += part.iter().map(|file| file.deletes).sum::<u64>();
             has_ranges |= part.iter().any(|file| file.has_ranges);
+            young_blobs += part.iter().map(|file| file.blob_bytes).sum::<u64>();
         }
         let last = self.level(to).filter(|run| level != to && run.level == LAST);
         let last = last.flat_map(|run| overlapping(run, smallest, largest));
-        let (last_bytes, last_entries) =
-            last.fold((0, 0), |(bytes, entries), f| (bytes + f.bytes, entries + f.entries));
+        let (mut last_bytes, mut last_entries, mut last_blobs) = (0, 0, 0);
+        for file in last {
+            last_bytes += file.bytes;
+            last_entries += file.entries;
+            last_blobs += file.blob_bytes;
+        }
         let freed_bytes = deletes.saturating_mul(last_bytes / last_entries.max(1));
         young_bytes += freed_bytes;
+        let garbage = young_blobs / 100 * self.policy.overwrites
+            + deletes.saturating_mul(last_blobs / last_entries.max(1));
+        let lives = (last_blobs + young_blobs).saturating_sub(garbage).max(1);
+        let garbage_percent = garbage.saturating_mul(100) / lives;
         let ends = (smallest, largest);
-        Some(Range { ends, files, runs, young_bytes, freed_bytes, has_ranges, last_bytes })
+        Some(Range {
+            ends,
+            files,
+            runs,
+            young_bytes,
+            freed_bytes,
+            has_ranges,
+            last_bytes,
+            garbage_percent,
+        })
     }
 
     /// Takes along what a range delete among `files` still covers beyond them, so that it can go

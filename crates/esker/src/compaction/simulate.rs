@@ -361,6 +361,7 @@ impl Simulation {
 impl SimFile {
     fn as_seen(&self) -> File<'_> {
         File {
+            blob_bytes: 0,
             id: self.id,
             bytes: self.bytes,
             entries: self.items.len() as u64,

@@ -66,6 +66,32 @@ pub(super) struct Running {
     claims: Vec<Claimed>,
     /// Steps whose parts can be taken, or were.
     pub(super) underway: Vec<Underway>,
+    overwrites: Overwrites,
+}
+
+/// What merges into the last level have found about large values: how many of those that came took
+/// the place of others. Older findings count for half.
+#[derive(Clone, Copy, Debug, Default)]
+struct Overwrites {
+    came: u64,
+    killed: u64,
+}
+
+impl Overwrites {
+    fn note(&mut self, came: u64, killed: &[BlobRef]) {
+        let killed: u64 = killed.iter().map(|blob| u64::from(blob.stored)).sum();
+        if came > 0 {
+            *self = Self { came: self.came / 2 + came, killed: self.killed / 2 + killed };
+        }
+    }
+
+    /// In hundredths; a guess before anything was found.
+    fn percent(&self) -> u64 {
+        match self.killed.saturating_mul(100).checked_div(self.came) {
+            Some(percent) => percent.min(100),
+            None => Policy::BALANCED.overwrites,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -223,7 +249,9 @@ impl Core {
 
     fn policy(&self, writing: &Writing) -> Policy {
         let at_rest = self.is_at_rest(writing);
-        Policy { flush_bytes: self.options.slab() as u64, at_rest, ..self.options.compaction }
+        let overwrites = writing.steps.running.lock().overwrites.percent();
+        let flush_bytes = self.options.slab() as u64;
+        Policy { flush_bytes, at_rest, overwrites, ..self.options.compaction }
     }
 
     /// Chooses a step, lets others take its parts, and takes the first.
@@ -357,7 +385,11 @@ impl Core {
             let oldest = keep.snapshots.first().copied().unwrap_or(SeqNo::MAX);
             let kept = |meta: &&SegmentMeta| level == LAST && oldest < meta.seq_max;
             let kept = rewritten.segments.iter().filter(kept).map(|meta| meta.id);
-            writing.steps.running.lock().kept_for_pins.extend(kept);
+            let mut running = writing.steps.running.lock();
+            running.kept_for_pins.extend(kept);
+            if level == LAST {
+                running.overwrites.note(picked.young_blobs(), &rewritten.killed);
+            }
         }
         let remove = picked.metas().map(|meta| meta.id).collect();
         let fresh = fresh(&rewritten.segments, &self.shelves.segments)?;
@@ -431,6 +463,15 @@ impl Picked {
             let at = run.partition_point(|input| input.meta().smallest < meta.smallest);
             run.get(at).is_some_and(|input| input.meta().id == meta.id)
         })
+    }
+
+    /// Bytes of the large values that the inputs bring to the last level.
+    fn young_blobs(&self) -> u64 {
+        let last = self.version.runs.iter().filter(|run| run.level == LAST);
+        let last = last.flat_map(|run| run.segments.iter()).filter(|s| self.is_input(s));
+        let there: u64 = last.map(|segment| segment.meta().blob_bytes).sum();
+        let all: u64 = self.metas().map(|meta| meta.blob_bytes).sum();
+        all - there
     }
 
     /// What older runs hold over the keys of the inputs, beside them.
@@ -527,6 +568,7 @@ impl Seen<'_> {
             largest: &meta.largest,
             reach: segment.reach(),
             has_ranges: meta.range_deletes > 0,
+            blob_bytes: meta.blob_bytes,
             busy: self.running.busy.contains(&meta.id),
             waste: self.waste(segment, level),
         }

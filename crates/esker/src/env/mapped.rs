@@ -7,8 +7,8 @@
 //!
 //! 1. Claims only rise: each begins at or above the end of every earlier one ([`Claims`]). A span is
 //!    never cloned and writes only inside itself, so no two threads ever write the same byte.
-//! 2. The map is as long as the file was allocated, and never changes. What lies beyond it goes
-//!    through positioned writes, which the kernel keeps coherent with the map.
+//! 2. The map is as long as the file was allocated, and never changes. What lies beyond it, and what
+//!    is large, goes through positioned writes, which the kernel keeps coherent with the map.
 //! 3. After [`Append::finish`] nothing can be claimed any more, and every span that still lives
 //!    ends at or below the new length: no write reaches a page that was cut off.
 //! 4. Blocks are allocated before they are mapped, so a full disk is an error at creation and not a
@@ -31,6 +31,10 @@ use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
 use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(unix)]
 use std::{io, os::fd::AsRawFd, sync::Arc};
+
+/// So much at once is written by a system call: 23 us for 64 KiB into fresh pages, against 36 us for
+/// the faults of a copy (2.6 against 2.0 us for 4 KiB).
+pub(super) const WRITE_FROM: usize = 32 << 10;
 
 /// The end of the last claim of a file.
 #[derive(Debug, Default)]
@@ -134,6 +138,9 @@ impl<F: File> Append for MappedAppend<F> {
     }
 
     fn fill(&self, bytes: &[u8], at: u64, _place: Claimed) -> io::Result<()> {
+        if bytes.len() >= WRITE_FROM {
+            return write_all_at(&self.file, bytes, at);
+        }
         let mapped = self.map.len() as u64;
         let inside = usize::try_from(mapped.saturating_sub(at)).unwrap_or(usize::MAX);
         let (head, tail) = bytes.split_at(inside.min(bytes.len()));

@@ -10,8 +10,8 @@
 //!    numbers. A mark takes the number behind the operations that it rides with.
 //! 2. The first failed write or sync, and a reservation dropped unfilled, is final: it is kept, and
 //!    every later call gets it. A sync is never tried again (law 9; SST-L4).
-//! 3. A reservation is filled with one write of one contiguous buffer, or, above [`PIECE_BYTES`],
-//!    with large values straight from where they lie and the header last.
+//! 3. A reservation is filled with one write of one contiguous buffer, or, above 32 KiB, in pieces:
+//!    large values straight from where they lie, and the header last.
 //! 4. Nothing here syncs by itself, and a mark is written only for what the caller says is durable.
 //!
 //! Source: SST-12 (two stages), blobcache's reservation; refusals leave no trace (SST-L1).
@@ -30,10 +30,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Payloads above this are written in pieces, so that large values are not copied twice.
+/// What lies between large values is written in pieces of about this size.
 pub const PIECE_BYTES: usize = 256 << 10;
-/// Values from this size on are written from where they lie, when their payload is in pieces.
-const DIRECT_BYTES: usize = 64 << 10;
+/// Values from this size on are written from where they lie.
+const DIRECT_BYTES: usize = 32 << 10;
 
 /// A log file that is appended to.
 #[derive(Debug)]
@@ -253,7 +253,7 @@ impl Reservation {
         self.file.check()?;
         scratch.clear();
         let whole = self.place.shape == Shape::Whole;
-        let written = if whole && self.place.payload > PIECE_BYTES as u64 {
+        let written = if whole && self.place.payload > DIRECT_BYTES as u64 {
             self.write_pieces(ops, scratch)
         } else {
             self.encode(ops, scratch);

@@ -6,7 +6,8 @@
 
 use super::*;
 
-const POLICY: Policy = Policy { fan_in: 3, young_percent: 50, flush_bytes: 100, at_rest: false };
+const POLICY: Policy =
+    Policy { fan_in: 3, young_percent: 50, flush_bytes: 100, at_rest: false, overwrites: 50 };
 const AT_REST: Policy = Policy { at_rest: true, fan_in: 6, ..POLICY };
 
 /// Owns the bytes that a shape borrows.
@@ -30,6 +31,7 @@ fn drawn(text: &str) -> Drawn<'_> {
             let bytes: u64 = digits.parse().unwrap();
             next += 1;
             File {
+                blob_bytes: 0,
                 id: FileId(next - 1),
                 bytes,
                 entries: bytes / 10,

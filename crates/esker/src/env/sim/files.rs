@@ -3,7 +3,7 @@
 //! 1. A handle is a number into its world's disk; it keeps a nameless file alive, and nothing else.
 //! 2. Every call asks the plan first how it goes, under the world's lock.
 
-use super::super::mapped::Claims;
+use super::super::mapped::{Claims, WRITE_FROM};
 use super::super::{Access, Append, Claimed, File, Lock, Map, Span, write_all_at};
 use super::crash;
 use super::disk::NodeId;
@@ -192,7 +192,8 @@ impl Append for SimAppend {
     }
 
     fn fill(&self, bytes: &[u8], at: u64, _place: Claimed) -> io::Result<()> {
-        let inside = if self.access == Access::Mapped { self.mapped.saturating_sub(at) } else { 0 };
+        let is_copied = self.access == Access::Mapped && bytes.len() < WRITE_FROM;
+        let inside = if is_copied { self.mapped.saturating_sub(at) } else { 0 };
         let inside = usize::try_from(inside).unwrap_or(usize::MAX);
         let (head, tail) = bytes.split_at(inside.min(bytes.len()));
         if !head.is_empty() {
