@@ -21,7 +21,7 @@ use std::sync::Arc;
 const BUFFER_BYTES: usize = 256 << 10;
 /// How much is written before it is synced: others that sync meanwhile, commits above all, never
 /// wait behind much more than this.
-const SYNC_BYTES: u64 = 4 << 20;
+const SYNC_BYTES: u64 = 16 << 20;
 
 /// Appends values to a new blob file.
 #[derive(Debug)]

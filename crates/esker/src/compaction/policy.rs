@@ -41,7 +41,7 @@ pub struct Policy {
     pub flush_bytes: u64,
     /// Whether nobody writes: then runs that would wait for company are merged for the readers.
     pub at_rest: bool,
-    /// Of a hundred bytes of large values that come, how many take the place of others, about.
+    /// Of a hundred large values that come, how many take the place of others, about.
     pub overwrites: u64,
 }
 

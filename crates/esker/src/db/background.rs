@@ -62,7 +62,10 @@ impl Background {
         let workers = Workers {
             flush: spawn("esker-flush", flush)?,
             compact: (1..=core.options.compaction_threads)
-                .map(|number| spawn(&format!("esker-compact-{number}"), compact))
+                .map(|number| {
+                    let unit = if number % 2 == 0 { clean } else { compact };
+                    spawn(&format!("esker-compact-{number}"), unit)
+                })
                 .collect::<Result<_>>()?,
             care: spawn("esker-care", care)?,
         };
@@ -177,7 +180,24 @@ fn flush(core: &Core, writing: &Writing) -> Result<Next> {
     Ok(Next::Wait(None))
 }
 
+/// Carries out one job, if one is wanted.
+type Step = fn(&Core, &Writing, Want) -> Result<bool>;
+
+/// A worker that merges, and cleans blob files when there is nothing to merge.
 fn compact(core: &Core, writing: &Writing) -> Result<Next> {
+    reclaim(core, writing, [Core::compact_step, Core::clean_step])
+}
+
+/// A worker that does the same the other way round: so neither waits for all of the other.
+fn clean(core: &Core, writing: &Writing) -> Result<Next> {
+    reclaim(core, writing, [Core::clean_step, Core::compact_step])
+}
+
+fn reclaim(
+    core: &Core,
+    writing: &Writing,
+    [first, second]: [Step; 2],
+) -> Result<Next> {
     if !core.options.background || writing.committer.poison().is_set() {
         return Ok(Next::Wait(None));
     }
@@ -185,9 +205,10 @@ fn compact(core: &Core, writing: &Writing) -> Result<Next> {
     if now < after && !writing.steps.has_untaken() {
         return Ok(Next::Wait(Some(after - now)));
     }
-    let result = core.compact_step(writing, Want::Due).and_then(|stepped| {
-        // What was dropped has left garbage among the large values.
-        Ok(core.clean_step(writing, Want::Due)? || stepped)
+    let is_alone = core.options.compaction_threads < 2;
+    let result = first(core, writing, Want::Due).and_then(|done| match done && !is_alone {
+        true => Ok(true),
+        false => Ok(second(core, writing, Want::Due)? || done),
     });
     if result.is_err() {
         *writing.background.compact_after.lock() = now + RETRY;

@@ -18,6 +18,7 @@ use super::steps::{Held, Want};
 use crate::base::blob::{Address, BlobRef};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
+use crate::base::key::{Entry, Kind, hash_full_key};
 use crate::base::setsum::Setsum;
 use crate::blob::{Blob, BlobMeta, BlobWriter};
 use crate::commit::generation::Sealed;
@@ -26,6 +27,7 @@ use crate::env::names::FileKind;
 use crate::env::path_in;
 use crate::log::large::{decode, read_stored};
 use crate::manifest::{Balance, Dead, Edit, Reason, State};
+use crate::merge::run::segment_for;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,6 +36,9 @@ const ADOPT_PERCENT: u64 = 70;
 /// How often a cleaning looks whether it should stop and tells how far it is, in bytes copied.
 const CLEAN_BYTES: u64 = 4 << 20;
 
+/// Of so many large values that are flushed one key is looked for, and of so many at most.
+const SAMPLE_EVERY: usize = 16;
+const SAMPLES_MAX: usize = 500;
 /// Above so much in files, in hundredths of what lives in them, a flush waits for cleanings.
 const DEBT_PERCENT: u64 = 135;
 /// Each so much more makes it wait for as many bytes again as it brings.
@@ -64,6 +69,7 @@ impl Core {
             return Ok(Large::default());
         }
         let live: u64 = kept.iter().map(|blob| u64::from(blob.stored)).sum();
+        self.sample_overwrites(writing, sealed);
         self.repay_space(writing, live);
         let own = sealed.log.as_ref().filter(|log| {
             let id = log.name().id;
@@ -85,6 +91,29 @@ impl Core {
         let counters = &self.counters;
         if own.is_some() { &counters.logs_adopted } else { &counters.logs_copied }.add(1);
         Ok(large)
+    }
+
+    /// Asks the filters for some keys of large values: what is there already will be garbage. So
+    /// merges can come in time, and a load of new keys costs no more than it must.
+    fn sample_overwrites(&self, writing: &Writing, sealed: &Sealed) {
+        let version = self.views.load_full().version.clone();
+        let is_known = |entry: &Entry<'_>| {
+            let hash = hash_full_key(entry.key);
+            version.runs.iter().any(|run| {
+                let segment = segment_for(&run.segments, entry.key);
+                // One that cannot be read is the reader's to tell.
+                segment.is_some_and(|segment| {
+                    segment.read(|reader| reader.may_contain(hash)).unwrap_or(false)
+                })
+            })
+        };
+        let large = sealed.memtable.entries().filter(|entry| entry.kind == Kind::Blob);
+        let (mut asked, mut known) = (0, 0);
+        for entry in large.step_by(SAMPLE_EVERY).take(SAMPLES_MAX) {
+            asked += 1;
+            known += u64::from(is_known(&entry));
+        }
+        writing.steps.note_overwrites(asked, known);
     }
 
     /// Gives a log its second name.

@@ -69,25 +69,18 @@ pub(super) struct Running {
     overwrites: Overwrites,
 }
 
-/// What merges into the last level have found about large values: how many of those that came took
-/// the place of others. Older findings count for half.
+/// How many large values take the place of others, as flushes have found by samples. Older findings
+/// count for half.
 #[derive(Clone, Copy, Debug, Default)]
 struct Overwrites {
-    came: u64,
-    killed: u64,
+    asked: u64,
+    known: u64,
 }
 
 impl Overwrites {
-    fn note(&mut self, came: u64, killed: &[BlobRef]) {
-        let killed: u64 = killed.iter().map(|blob| u64::from(blob.stored)).sum();
-        if came > 0 {
-            *self = Self { came: self.came / 2 + came, killed: self.killed / 2 + killed };
-        }
-    }
-
     /// In hundredths; a guess before anything was found.
     fn percent(&self) -> u64 {
-        match self.killed.saturating_mul(100).checked_div(self.came) {
+        match self.known.saturating_mul(100).checked_div(self.asked) {
             Some(percent) => percent.min(100),
             None => Policy::BALANCED.overwrites,
         }
@@ -191,6 +184,15 @@ impl Steps {
         running.busy.extend(&files);
         running.count += 1;
         Some((choice, Held { steps: self, files, is_job: true }))
+    }
+
+    /// Notes that of so many large values that came, keys were `asked` for, and `known` were there.
+    pub fn note_overwrites(&self, asked: u64, known: u64) {
+        if asked > 0 {
+            let overwrites = &mut self.running.lock().overwrites;
+            overwrites.asked = overwrites.asked / 2 + asked;
+            overwrites.known = overwrites.known / 2 + known;
+        }
     }
 
     /// Whether a step is being carried out.
@@ -385,11 +387,7 @@ impl Core {
             let oldest = keep.snapshots.first().copied().unwrap_or(SeqNo::MAX);
             let kept = |meta: &&SegmentMeta| level == LAST && oldest < meta.seq_max;
             let kept = rewritten.segments.iter().filter(kept).map(|meta| meta.id);
-            let mut running = writing.steps.running.lock();
-            running.kept_for_pins.extend(kept);
-            if level == LAST {
-                running.overwrites.note(picked.young_blobs(), &rewritten.killed);
-            }
+            writing.steps.running.lock().kept_for_pins.extend(kept);
         }
         let remove = picked.metas().map(|meta| meta.id).collect();
         let fresh = fresh(&rewritten.segments, &self.shelves.segments)?;
@@ -463,15 +461,6 @@ impl Picked {
             let at = run.partition_point(|input| input.meta().smallest < meta.smallest);
             run.get(at).is_some_and(|input| input.meta().id == meta.id)
         })
-    }
-
-    /// Bytes of the large values that the inputs bring to the last level.
-    fn young_blobs(&self) -> u64 {
-        let last = self.version.runs.iter().filter(|run| run.level == LAST);
-        let last = last.flat_map(|run| run.segments.iter()).filter(|s| self.is_input(s));
-        let there: u64 = last.map(|segment| segment.meta().blob_bytes).sum();
-        let all: u64 = self.metas().map(|meta| meta.blob_bytes).sum();
-        all - there
     }
 
     /// What older runs hold over the keys of the inputs, beside them.
