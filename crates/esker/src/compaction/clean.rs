@@ -47,7 +47,7 @@ pub struct Cleaning {
 
 impl Cleaning {
     /// While there are writes.
-    pub const BUSY_PERCENT: u64 = 130;
+    pub const BUSY_PERCENT: u64 = 120;
     /// When they have come to rest.
     pub const REST_PERCENT: u64 = 115;
     /// When somebody asks for all that can be had.

@@ -47,7 +47,7 @@ pub struct Policy {
 
 /// So much garbage among large values is found out by merging the refs to them, in hundredths of
 /// what lives. It costs little: a ref is short.
-const GARBAGE_PERCENT: u64 = 8;
+const GARBAGE_PERCENT: u64 = 6;
 /// Runs that gather before it is looked for.
 const GARBAGE_RUNS: usize = 2;
 /// Tombstones that free so much of a piece of the last level are merged into it, in hundredths.

@@ -40,7 +40,7 @@ const CLEAN_BYTES: u64 = 4 << 20;
 const SAMPLE_EVERY: usize = 16;
 const SAMPLES_MAX: usize = 500;
 /// Above so much in files, in hundredths of what lives in them, a flush waits for cleanings.
-const DEBT_PERCENT: u64 = 135;
+const DEBT_PERCENT: u64 = 125;
 /// Each so much more makes it wait for as many bytes again as it brings.
 const DEBT_STEP: u64 = 10;
 const DEBT_FACTOR_MAX: u64 = 4;
