@@ -151,7 +151,8 @@ struct Loader<'a> {
 impl<'a> Loader<'a> {
     fn new(db: &'a Db, collection: &str, durability: Durability) -> Result<Self> {
         let collection = db.collection(collection)?;
-        let look = collection.first()?.is_some();
+        // Not the pair itself: its value may be a large one.
+        let look = collection.iter().readers().next().transpose()?.is_some();
         let batch = db.batch();
         Ok(Self { db, collection, durability, look, batch, tally: Tally::default() })
     }
