@@ -331,6 +331,7 @@ impl Run {
             }
         }
         self.world.settle();
+        self.care(&Step::Verify)?;
         session::check_files(&self.world)?;
         if self.world.panics() > 0 {
             return Err("a worker panicked".into());

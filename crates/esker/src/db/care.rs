@@ -1,14 +1,22 @@
 //! Looking after a database: verifying every byte, and closing it well.
+//!
+//! 1. What is verified is one moment: manifest and view are taken together.
+//! 2. Beside the bytes: each ref in a segment is of a live value, each live value has one, and dead
+//!    are those that the manifest says (MACE-17).
 
 use super::core::Core;
 use super::report::{Damage, VerifyReport};
+use crate::base::blob::{Address, BlobRef};
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{path_in, read_whole};
 use crate::log::reader::{LogReader, Promise};
-use crate::manifest::{Closed, State, Store};
+use crate::manifest::{Closed, LiveBlob, State, Store};
 use crate::tree::view::View;
+use roaring::RoaringTreemap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -24,14 +32,16 @@ impl Core {
         check.total = segments.chain(blobs).sum();
         check.report.checksum = state.present + state.dropped;
         let mut sum = Setsum::ZERO;
+        let mut refs = Refs::default();
         for segment in view.version.segments() {
             let meta = segment.meta();
             let before = check.report.bytes;
             let mut done = before;
-            let result = segment.verify(&mut |bytes| {
+            let progress = &mut |bytes| {
                 done += bytes;
                 (check.progress)(done, check.total);
-            });
+            };
+            let result = segment.verify(progress, &mut |blob| refs.note(&state, blob));
             check.report.files += 1;
             check.report.bytes = before + meta.bytes;
             check.report.entries += meta.entries;
@@ -39,7 +49,13 @@ impl Core {
                 Ok(found) => sum += found,
                 Err(error) => check.damaged(FileKind::Segment.name(meta.id), error)?,
             }
+            if let Some(odd) = refs.odd.take() {
+                let name = FileKind::Segment.name(meta.id);
+                let message = format!("{name}: {odd}");
+                check.damaged(name, Error::new(ErrorKind::Corruption, message))?;
+            }
         }
+        let all_refs = check.report.damages.is_empty();
         // What the chain of balances says must be there, against what the bytes say.
         if check.report.damages.is_empty() && sum != state.present {
             let message = format!("the segments sum to {sum}, want {}", state.present);
@@ -50,11 +66,14 @@ impl Core {
             let name = FileKind::Blob.name(blob.meta().id);
             let before = check.report.bytes;
             let mut done = before;
-            let result = blob.walk(|_, stored| {
+            let mut live = Live::of(&state, &refs, blob.meta().id);
+            let result = blob.walk(|blob, stored| {
+                live.note(blob);
                 done += stored.len() as u64;
                 (check.progress)(done, check.total);
                 Ok(())
             });
+            let result = result.and_then(|()| if all_refs { live.check(name) } else { Ok(()) });
             check.report.files += 1;
             check.report.bytes = before + blob.meta().bytes;
             (check.progress)(check.report.bytes, check.total);
@@ -106,6 +125,87 @@ impl Core {
         }
         self.empty_trash();
         Ok(())
+    }
+}
+
+/// What segments refer to. Memory: some bytes a value, whatever its length.
+#[derive(Default)]
+struct Refs {
+    files: BTreeMap<FileId, Referred>,
+    /// The first ref of a segment that is wrong.
+    odd: Option<String>,
+}
+
+/// What they refer to in one blob file.
+#[derive(Default)]
+struct Referred {
+    addresses: RoaringTreemap,
+    sum: Setsum,
+}
+
+impl Refs {
+    /// Notes a ref, which must be of a live value, and the only one of it (MACE-17).
+    fn note(&mut self, state: &State, blob: &BlobRef) {
+        let address = blob.address;
+        let Some(file) = state.blob_of(address) else {
+            let odd = format!("want a live blob file for value {address}, found none");
+            self.odd.get_or_insert(odd);
+            return;
+        };
+        let referred = self.files.entry(file.meta.id).or_default();
+        referred.sum += Setsum::of_blob(blob);
+        if file.dead.contains(address.0) {
+            self.odd.get_or_insert(format!("want a live value {address}, found a dead one"));
+        }
+        if !referred.addresses.insert(address.0) {
+            self.odd.get_or_insert(format!("want one ref to value {address}, found two"));
+        }
+    }
+}
+
+/// The values of a blob file, held against the manifest and against the refs.
+struct Live<'a> {
+    known: Option<&'a LiveBlob>,
+    referred: Option<&'a Referred>,
+    sum: Setsum,
+    dead_values: u64,
+    /// A live value that nothing refers to.
+    lost: Option<Address>,
+}
+
+impl<'a> Live<'a> {
+    fn of(state: &'a State, refs: &'a Refs, file: FileId) -> Self {
+        let known = state.blobs.get(file).map(|blob| &**blob);
+        let (sum, dead_values, lost) = Default::default();
+        Self { known, referred: refs.files.get(&file), sum, dead_values, lost }
+    }
+
+    fn note(&mut self, blob: &BlobRef) {
+        let address = blob.address;
+        if self.known.is_some_and(|known| known.dead.contains(address.0)) {
+            self.dead_values += 1;
+            return;
+        }
+        self.sum += Setsum::of_blob(blob);
+        if !self.referred.is_some_and(|refs| refs.addresses.contains(address.0)) {
+            self.lost.get_or_insert(address);
+        }
+    }
+
+    /// Errors: `Corruption` if what lives is not what is referred to, to the last bit.
+    fn check(&self, name: FileName) -> Result<()> {
+        let dead = self.known.map_or(0, |known| known.dead_values);
+        let sum = self.referred.map_or(Setsum::ZERO, |referred| referred.sum);
+        let message = if let Some(lost) = self.lost {
+            format!("{name}: want a ref to live value {lost}, found none")
+        } else if self.dead_values != dead {
+            format!("{name}: want {dead} dead values, found {}", self.dead_values)
+        } else if self.sum != sum {
+            format!("{name}: want live values that sum to {sum}, found {}", self.sum)
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Corruption, message))
     }
 }
 
@@ -220,8 +320,72 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn is_gone(&self, log: crate::base::id::FileId) -> bool {
+    fn is_gone(&self, log: FileId) -> bool {
         let writing = self.core.writing.as_ref();
         writing.is_some_and(|writing| !writing.ledger.lock().state().logs.contains(&log))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Db;
+    use crate::env::sim::Sim;
+    use crate::manifest::Edit;
+    use std::path::Path;
+
+    /// MACE-17: a manifest that is whole and wrong is found by what segments refer to.
+    #[test]
+    fn a_value_that_is_called_dead_while_a_segment_refers_to_it_is_damage() {
+        let options = Db::options().env(Sim::new(17)).blob_threshold(256);
+        let db = options.background_compaction(false).open(Path::new("/db")).unwrap();
+        let c = db.collection("c").unwrap();
+        for key in 0..5_u8 {
+            c.insert([key], vec![key; 1000]).unwrap();
+        }
+        db.flush().unwrap();
+        assert!(db.verify().unwrap().is_whole());
+        let core = db.core();
+        let writing = core.writing().unwrap();
+        let mut ledger = writing.ledger.lock();
+        let view = core.views.load_full();
+        let mut addresses = Vec::new();
+        for blob in view.version.blobs.iter() {
+            blob.walk(|blob, _| {
+                addresses.push((blob.address, blob.stored));
+                Ok(())
+            })
+            .unwrap();
+        }
+        let dead = ledger.state().resolve_dead(&addresses[2..3]).unwrap();
+        core.publish(writing, &mut ledger, Edit { dead, ..Edit::default() }, &[], None).unwrap();
+        drop(ledger);
+        let damages = db.verify().unwrap().damages;
+        assert_eq!(damages.len(), 1, "{damages:?}");
+        assert!(damages[0].file.starts_with("seg-"), "{damages:?}");
+        let wanted = format!("want a live value {}, found a dead one", addresses[2].0);
+        assert!(damages[0].message.contains(&wanted), "{damages:?}");
+    }
+
+    #[test]
+    fn a_live_value_without_a_ref_is_damage_and_so_is_another_ref() {
+        let address = |offset| Address::new(FileId(1), offset).unwrap();
+        let blob = BlobRef::raw(address(0), b"value");
+        let name = FileKind::Blob.name(FileId(1));
+        let mut referred = Referred::default();
+        referred.addresses.insert(address(0).0);
+        referred.sum += Setsum::of_blob(&blob);
+        let check = |referred: Option<&Referred>, values: &[BlobRef]| {
+            let (sum, dead_values, lost) = Default::default();
+            let mut live = Live { known: None, referred, sum, dead_values, lost };
+            values.iter().for_each(|blob| live.note(blob));
+            live.check(name)
+        };
+        check(Some(&referred), &[blob]).unwrap();
+        check(None, &[]).unwrap();
+        check(None, &[blob]).unwrap_err();
+        check(Some(&referred), &[]).unwrap_err();
+        check(Some(&referred), &[blob, BlobRef::raw(address(9), b"value")]).unwrap_err();
+        check(Some(&referred), &[BlobRef::raw(address(0), b"other")]).unwrap_err();
     }
 }

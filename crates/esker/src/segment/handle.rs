@@ -9,6 +9,7 @@
 //!    error of the open or of the job that made it, and never a delete that is not seen (F-28).
 
 use super::{RangeTombstone, SegmentMeta, SegmentReader};
+use crate::base::blob::BlobRef;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::setsum::Setsum;
 use crate::base::span::Span;
@@ -193,9 +194,13 @@ impl Segment {
     /// Reads and checks every byte, through a reader of its own, so that the file is looked at as
     /// it is now: what the manifest says of it, and the range deletes that readers were given, must
     /// be what the file says. Errors: as of [`SegmentReader::open`] and [`SegmentReader::verify`].
-    pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Setsum> {
+    pub fn verify(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        refs: &mut dyn FnMut(&BlobRef),
+    ) -> Result<Setsum> {
         let reader = self.open(self.shelf.readers.places.seat())?;
-        let sum = reader.verify(progress)?;
+        let sum = reader.verify_refs(progress, refs)?;
         let Some(known) = self.spans.get().filter(|_| self.meta.range_deletes > 0) else {
             return Ok(sum);
         };

@@ -23,6 +23,7 @@ use std::borrow::Cow;
 struct Audit<'a> {
     reader: &'a SegmentReader,
     progress: &'a mut dyn FnMut(u64),
+    refs: &'a mut dyn FnMut(&BlobRef),
     filter: Cow<'a, [u8]>,
     /// What the entries so far add up to; `largest` is the last key.
     seen: Properties,
@@ -42,10 +43,20 @@ impl SegmentReader {
     /// Errors: `Corruption` for the first thing that is not as it was written; `Io` if a part
     /// cannot be read.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Setsum> {
+        self.verify_refs(progress, &mut |_| {})
+    }
+
+    /// The same; `refs` is given what takes the place of each large value.
+    pub fn verify_refs(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        refs: &mut dyn FnMut(&BlobRef),
+    ) -> Result<Setsum> {
         let filter = self.bytes_at(self.layout.filter_at, self.layout.filter)?;
         let mut audit = Audit {
             reader: self,
             progress,
+            refs,
             filter,
             seen: Properties { seq_min: SeqNo::MAX, ..Properties::default() },
             last_seq: SeqNo::ZERO,
@@ -200,8 +211,10 @@ impl Audit<'_> {
         self.seen.seq_max = self.seen.seq_max.max(entry.seq);
         self.seen.setsum += Setsum::of(entry);
         if entry.kind == Kind::Blob {
-            let stored = BlobRef::decode(entry.value).map_or(0, |blob| u64::from(blob.stored));
-            self.seen.blob_bytes += stored;
+            let blob = BlobRef::decode(entry.value);
+            self.demand(blob.is_some(), at, "the ref of a large value")?;
+            self.seen.blob_bytes += blob.map_or(0, |blob| u64::from(blob.stored));
+            blob.iter().for_each(|blob| (self.refs)(blob));
         }
         if let Some(count) = self.seen.kinds.get_mut(kind_place(entry.kind)) {
             *count += 1;
