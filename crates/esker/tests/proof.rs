@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test flips bits of a real file under a map")]
 #![expect(clippy::unwrap_used, reason = "the world of a test is built by functions")]
 
+use esker::base::blob::{Address, BlobRef};
 use esker::base::id::SeqNo;
 use esker::base::key::{Entry, Kind};
 use esker::env::sim::Sim;
@@ -40,6 +41,8 @@ enum Fault {
     OtherKind,
     /// An entry comes after the one that it should precede.
     Late,
+    /// An entry comes with the same large value at another address.
+    Address,
     /// The walk takes it that nothing lies beneath.
     NothingBeneath,
     /// The walk takes it that no snapshot is held.
@@ -133,7 +136,17 @@ impl Plant for Planted {
         match fault {
             Fault::Lost => Ok(()),
             Fault::Doubled => write(entry).and_then(|()| write(entry)),
+            Fault::Value if entry.kind == Kind::Blob => {
+                let another = BlobRef::raw(address(entry), b"another").encode();
+                write(&Entry { value: &another, ..*entry })
+            }
             Fault::Value => write(&Entry { value: b"another", ..*entry }),
+            Fault::Address => {
+                let blob = BlobRef::decode(entry.value).unwrap();
+                let there = address(entry);
+                let address = Address::new(there.file(), there.offset() + 1).unwrap();
+                write(&Entry { value: &BlobRef { address, ..blob }.encode(), ..*entry })
+            }
             Fault::Key => write(&Entry { key: &other_key, ..*entry }),
             Fault::Number => write(&Entry { seq: SeqNo(entry.seq.0 - 1), ..*entry }),
             Fault::OtherKind => write(&Entry { kind: Kind::Merge, ..*entry }),
@@ -145,6 +158,11 @@ impl Plant for Planted {
             _ => write(entry),
         }
     }
+}
+
+/// Where the large value of `entry` lies.
+fn address(entry: &Entry<'_>) -> Address {
+    BlobRef::decode(entry.value).unwrap().address
 }
 
 /// A database on a simulated disk whose jobs run when they are told to.
@@ -174,6 +192,19 @@ impl World {
         for round in 0..2 {
             for i in 0..20 {
                 world.c.insert(format!("k{i:02}"), format!("v{round}-{i}")).unwrap();
+            }
+            world.c.remove(format!("k0{round}")).unwrap();
+            world.db.flush().unwrap();
+        }
+        world
+    }
+
+    /// The same, of large values.
+    fn two_large_runs() -> Self {
+        let world = Self::new(Access::Mapped);
+        for round in 0..2 {
+            for i in 0..20 {
+                world.c.insert(format!("k{i:02}"), large(round, i)).unwrap();
             }
             world.c.remove(format!("k0{round}")).unwrap();
             world.db.flush().unwrap();
@@ -232,6 +263,29 @@ fn a_flush_that_loses_doubles_alters_or_disorders_an_entry_is_not_published() {
         }
         let snapshot = world.db.snapshot();
         world.catches(fault, &snapshot, Db::flush);
+    }
+}
+
+/// A value that lies out of line.
+fn large(round: usize, i: usize) -> Vec<u8> {
+    format!("v{round}-{i};").repeat(600).into_bytes()
+}
+
+#[test]
+fn a_flush_or_compaction_of_large_values_that_alters_a_ref_is_not_published() {
+    for fault in BETWEEN_WALK_AND_WRITER.into_iter().chain([Fault::Address]) {
+        for flush in [true, false] {
+            let world = World::two_large_runs();
+            for i in 0..10 {
+                world.c.insert(format!("n{i}"), large(2, i)).unwrap();
+            }
+            if !flush {
+                world.db.flush().unwrap();
+            }
+            let snapshot = world.db.snapshot();
+            assert!(!world.files("blob-").is_empty());
+            world.catches(fault, &snapshot, if flush { Db::flush } else { Db::compact });
+        }
     }
 }
 

@@ -162,7 +162,7 @@ impl Rewrite<'_> {
                 full = true;
             }
             if full && *last_key != *entry.key {
-                let done = writer.take().map(SegmentWriter::finish).transpose()?;
+                let done = blobs.finish(writer.take())?;
                 finished += done.as_ref().map_or(0, |meta| meta.bytes);
                 segments.extend(done);
             }
@@ -180,7 +180,8 @@ impl Rewrite<'_> {
         let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
         bytes = bytes.max(finished + open);
         self.tell(Progress { entries: count, bytes, is_written: true })?;
-        segments.extend(writer.map(SegmentWriter::finish).transpose()?);
+        segments.extend(blobs.finish(writer)?);
+        blobs.check()?;
         let tally = retain.tally();
         let output = segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
         let rewritten = Rewritten {
@@ -217,17 +218,41 @@ impl Rewrite<'_> {
 #[derive(Debug, Default)]
 struct Blobs {
     tells_kept: bool,
+    /// The sum of all refs that stay, addresses included: the sum of entries is that of the values,
+    /// wherever they lie.
+    refs: Setsum,
+    /// The sum of those that were written.
+    written: Setsum,
     kept: Vec<BlobRef>,
     killed: Vec<BlobRef>,
 }
 
 impl Blobs {
+    /// Completes a segment, if there is one.
+    fn finish(&mut self, writer: Option<SegmentWriter>) -> Result<Option<SegmentMeta>> {
+        self.written += writer.as_ref().map_or(Setsum::ZERO, SegmentWriter::refs);
+        writer.map(SegmentWriter::finish).transpose()
+    }
+
+    /// Errors: `Corruption` if a ref was lost or altered between the walk and the writer.
+    fn check(&self) -> Result<()> {
+        if self.refs == self.written {
+            return Ok(());
+        }
+        let Self { refs, written, .. } = self;
+        let message = format!("a rewrite of large values: want refs {refs}, wrote {written}");
+        Err(Error::new(ErrorKind::Corruption, message))
+    }
+
     fn note(&mut self, entry: &Entry<'_>, verdict: Verdict) -> Result<()> {
         let blob = BlobRef::decode(entry.value).ok_or_else(|| {
             let (key, value) = (entry.key.escape_ascii(), entry.value.escape_ascii());
             let message = format!("key \"{key}\": want the ref of a value, found \"{value}\"");
             Error::new(ErrorKind::Corruption, message)
         })?;
+        if verdict == Verdict::Keep {
+            self.refs += Setsum::of_blob(&blob);
+        }
         match verdict {
             Verdict::Drop => self.killed.push(blob),
             Verdict::Keep if self.tells_kept => self.kept.push(blob),

@@ -79,6 +79,8 @@ pub struct SegmentWriter {
     scratch: Vec<u8>,
     last_key: Vec<u8>,
     last_seq: SeqNo,
+    /// The sum of the refs of large values.
+    refs: Setsum,
     /// Where the last sealed block begins and the last key in it, until its separator is known.
     unindexed: Option<(u64, Vec<u8>)>,
     partition: IndexBuilder,
@@ -131,6 +133,7 @@ impl SegmentWriter {
             partitions: Vec::new(),
             hashes: Vec::new(),
             ranges: Vec::new(),
+            refs: Setsum::ZERO,
             properties,
         })
     }
@@ -205,8 +208,9 @@ impl SegmentWriter {
         properties.seq_max = properties.seq_max.max(entry.seq);
         properties.setsum += Setsum::of(entry);
         if entry.kind == Kind::Blob {
-            let stored = BlobRef::decode(entry.value).map_or(0, |blob| u64::from(blob.stored));
-            properties.blob_bytes += stored;
+            let blob = BlobRef::decode(entry.value);
+            properties.blob_bytes += blob.map_or(0, |blob| u64::from(blob.stored));
+            self.refs += blob.as_ref().map_or(Setsum::ZERO, Setsum::of_blob);
         }
         if entry.kind == Kind::RangeDelete {
             for part in [entry.key, entry.value] {
@@ -229,6 +233,11 @@ impl SegmentWriter {
     /// How many entries were added.
     pub fn entry_count(&self) -> u64 {
         self.properties.entries()
+    }
+
+    /// The sum of the refs of large values that were added, as [`Setsum::of_blob`] has it.
+    pub fn refs(&self) -> Setsum {
+        self.refs
     }
 
     /// Bytes of data so far, written or gathered; the file will be a few hundredths longer.
