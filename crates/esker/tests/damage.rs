@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   image A: closed cleanly         ┐  copy ─▶ damage ─▶ open ─▶ read all ─▶ verify
+//!   image D: the same, large values │
 //!   images B, C: killed, with marks ┘                    └ error that names a file, or all is right,
 //!                                                          or (B and C) a reported torn tail
 //! ```
@@ -67,7 +68,7 @@ const TORN: usize = 4;
 
 fn options(world: &Arc<Sim>) -> Options {
     let options = Db::options().env(world.clone()).slab_bytes(4 << 10).memory_budget(1 << 20);
-    options.background_compaction(false).sync_interval(None)
+    options.background_compaction(false).sync_interval(None).blob_threshold(256)
 }
 
 fn files(world: &Sim) -> Vec<(PathBuf, Vec<u8>)> {
@@ -194,8 +195,29 @@ fn killed(later: &[bool]) -> Image {
     Image { files: files(&world), world, states, frames, older }
 }
 
-fn images() -> [(&'static str, Image); 3] {
-    [("A", closed()), ("B", killed(&[false])), ("C", killed(&[true, false, true, false, true]))]
+/// Image D: a log that was taken over, a file of large values with a table, a log with one more;
+/// closed cleanly.
+fn large() -> Image {
+    let mut builder = Builder::new(Compression::None);
+    builder.commit(6, 300, Durability::Buffered);
+    builder.flush();
+    let older = builder.manifest();
+    builder.commit(14, 90, Durability::Sync);
+    builder.commit(4, 260, Durability::Buffered);
+    builder.flush();
+    builder.commit(1, 280, Durability::Buffered);
+    let stats = builder.db.stats();
+    assert_eq!((stats.logs_adopted, stats.logs_copied, stats.blobs), (1, 1, 2), "{stats}");
+    builder.close(older)
+}
+
+fn images() -> [(&'static str, Image); 4] {
+    [
+        ("A", closed()),
+        ("B", killed(&[false])),
+        ("C", killed(&[true, false, true, false, true])),
+        ("D", large()),
+    ]
 }
 
 impl Image {
@@ -392,7 +414,8 @@ fn a_flipped_bit_is_found_or_harmless() {
         .collect()
     });
     for ((kind, image), row) in &table {
-        let is_all_live = kind == "seg" || kind == "manifest" && *image == "A";
+        let is_all_live = ["seg", "blob"].contains(&kind.as_str())
+            || kind == "manifest" && ["A", "D"].contains(image);
         assert!(!is_all_live || row[HARMLESS] + row[TORN] == 0, "{image} {kind}: {row:?}");
     }
 }
@@ -413,7 +436,7 @@ fn a_lost_sector_is_found_or_harmless() {
 fn a_cut_is_found_and_after_a_clean_close_never_taken_for_a_torn_tail() {
     let table = run("cut", |bytes, at| vec![(at..usize::MAX, Some(bytes[..at].to_vec()))]);
     for ((kind, image), row) in &table {
-        let harmless = kind == "LOCK" || *image != "A";
+        let harmless = kind == "LOCK" || !["A", "D"].contains(image);
         assert!(harmless || row[HARMLESS] + row[TORN] == 0, "{image} {kind}: {row:?}");
     }
 }
