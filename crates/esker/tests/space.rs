@@ -378,9 +378,8 @@ fn folder_bytes(world: &Sim) -> u64 {
     world.list_all().iter().map(|(_, bytes)| bytes).sum()
 }
 
-/// BLOB-12, MACE-14: large values are written once, and under overwrites by a skewed choice space stays
-/// within bounds. Cleaning keeps files within 135 % of what it knows to live; what is overwritten in
-/// runs that compaction has not brought together yet is not known to be dead.
+/// BLOB-12, MACE-14: large values are written once, and what overwrites them by a skewed choice never
+/// makes the folder half as large again as what lives in it.
 #[test]
 fn large_values_are_written_once_and_their_garbage_stays_small() {
     const LARGE: u32 = 4000;
@@ -421,7 +420,7 @@ fn large_values_are_written_once_and_their_garbage_stays_small() {
     let stats = place.stats();
     let (most_percent, rest_percent) = (most * 100 / live, rest * 100 / live);
     eprintln!("written {amplified} %; space {most_percent} % at most, {rest_percent} % at rest");
-    assert!(most_percent <= 205, "{most} bytes for {live}: {stats}");
+    assert!(most_percent <= 150, "{most} bytes for {live}: {stats}");
     assert!(rest_percent <= 130, "{rest} bytes for {live}: {stats}");
     for n in (0..LARGE).step_by(7) {
         assert_eq!(place.c.get(key(n)).unwrap().unwrap(), value(n, rounds[n as usize]));
