@@ -193,11 +193,7 @@ fn clean(core: &Core, writing: &Writing) -> Result<Next> {
     reclaim(core, writing, [Core::clean_step, Core::compact_step])
 }
 
-fn reclaim(
-    core: &Core,
-    writing: &Writing,
-    [first, second]: [Step; 2],
-) -> Result<Next> {
+fn reclaim(core: &Core, writing: &Writing, [first, second]: [Step; 2]) -> Result<Next> {
     if !core.options.background || writing.committer.poison().is_set() {
         return Ok(Next::Wait(None));
     }
