@@ -9,7 +9,7 @@
 //! 1. A log keeps its first name until the edit that makes it a blob file is durable: a crash before
 //!    that leaves a second name, which the next open removes (law 5).
 //! 2. What was replayed is copied, never taken over: it may have been read from memory that a failed
-//!    sync has left without a copy on the disk (F-19).
+//!    sync has left without a copy on the disk (F-19). So is all where a file cannot have two names.
 //! 3. A cleaning verifies every checksum of its sources and balances before it is published; what
 //!    dies while it runs is dead in what it wrote (law 6, MACE-15).
 
@@ -77,19 +77,24 @@ impl Core {
             let is_own = all.all(|blob| blob.address.file() == id);
             is_own && live.saturating_mul(100) >= sealed.log_bytes.saturating_mul(ADOPT_PERCENT)
         });
-        let large = match own {
+        let adopted = match own {
             Some(log) => {
                 // An earlier try may have left the name, and that it is to be removed.
                 writing.background.forget_late(FileKind::Blob.name(log.name().id));
                 sealed.sync().inspect_err(|error| writing.committer.fail(error))?;
-                self.adopt(sealed, log.name().id, (kept, killed), written)?
+                self.adopt(sealed, log.name().id, (kept, killed), written)
             }
+            None => None,
+        };
+        let is_adopted = adopted.is_some();
+        let large = match adopted {
+            Some(large) => large,
             None => Large { add: vec![self.copy(writing, sealed, kept, written)?], dead: vec![] },
         };
         let synced = self.env.sync_dir(&self.dir);
         synced.map_err(|error| Error::io("sync the database folder", error))?;
         let counters = &self.counters;
-        if own.is_some() { &counters.logs_adopted } else { &counters.logs_copied }.add(1);
+        if is_adopted { &counters.logs_adopted } else { &counters.logs_copied }.add(1);
         Ok(large)
     }
 
@@ -116,25 +121,28 @@ impl Core {
         writing.steps.note_overwrites(asked, known);
     }
 
-    /// Gives a log its second name.
+    /// Gives a log its second name; none if it cannot have one: not every file system has them.
     fn adopt(
         &self,
         sealed: &Sealed,
         id: FileId,
         (kept, killed): (&[BlobRef], &[BlobRef]),
         written: &mut Vec<FileId>,
-    ) -> Result<Large> {
+    ) -> Option<Large> {
         let (log, blob) = (FileKind::Log.name(id), FileKind::Blob.name(id));
         written.push(id);
         let (from, to) = (path_in(&self.dir, log), path_in(&self.dir, blob));
         // Of an earlier try that failed after this.
         let _ = self.env.remove(&to);
-        let linked = self.env.link(&from, &to);
-        linked.map_err(|error| Error::io(format!("link {log} as {blob}"), error))?;
+        if let Err(error) = self.env.link(&from, &to) {
+            tracing::debug!("link {log} as {blob}: {error}; its values are copied");
+            self.remove(blob);
+            return None;
+        }
         let refs = [kept, killed].concat();
         let least = u32::try_from(self.options.blob_threshold).unwrap_or(u32::MAX);
         let meta = BlobMeta::adopted(id, sealed.log_bytes, least, &refs);
-        Ok(Large { add: vec![meta], dead: Dead::of(id, stored(killed)).into_iter().collect() })
+        Some(Large { add: vec![meta], dead: Dead::of(id, stored(killed)).into_iter().collect() })
     }
 
     /// Copies values out of logs into a file of their own.
@@ -473,6 +481,26 @@ mod tests {
         assert!(core.flush_one(writing).unwrap());
         core.empty_trash();
         assert_eq!((blobs(), db.stats().logs_adopted), (1, 1));
+        for key in 0..10_u8 {
+            assert_eq!(c.get([key]).unwrap().unwrap(), vec![key; 3000]);
+        }
+        assert!(db.verify().unwrap().is_whole());
+    }
+
+    /// Not every file system gives a file two names.
+    #[test]
+    fn values_are_copied_where_a_log_cannot_have_a_second_name() {
+        let world = Sim::new(9);
+        let options = Db::options().env(world.clone()).blob_threshold(256).sync_interval(None);
+        let db = options.background_compaction(false).open(Path::new("/db")).unwrap();
+        let c = db.collection("c").unwrap();
+        for key in 0..10_u8 {
+            c.insert([key], vec![key; 3000]).unwrap();
+        }
+        world.fail_from(world.count(Calls::LINK) + 1, Fault::refuse(Errno::Io, Calls::LINK));
+        db.flush().unwrap();
+        let stats = db.stats();
+        assert_eq!((stats.logs_adopted, stats.logs_copied, stats.blob_values), (0, 1, 10));
         for key in 0..10_u8 {
             assert_eq!(c.get([key]).unwrap().unwrap(), vec![key; 3000]);
         }

@@ -2,6 +2,7 @@
 
 use super::{folder, keys, open, pairs, small};
 use esker::{Db, ErrorKind};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
@@ -9,9 +10,9 @@ fn numbers(range: std::ops::Range<u32>) -> impl Iterator<Item = ([u8; 4], Vec<u8
     range.map(|n| (n.to_be_bytes(), n.to_string().into_bytes()))
 }
 
-fn segments(folder: &Path) -> usize {
+fn segments(folder: &Path) -> BTreeSet<String> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter(|name| name.to_str().unwrap().contains("seg")).count()
+    names.filter_map(|name| name.into_string().ok()).filter(|name| name.contains("seg")).collect()
 }
 
 /// F-7, F-11.
@@ -47,7 +48,6 @@ fn pairs_that_do_not_ascend_are_refused_and_nothing_changes() {
     let folder = folder();
     let (db, c) = open(folder.path());
     c.insert("a", "old").unwrap();
-    // Nothing is left to merge: files come and go by nobody but the ingest.
     db.compact().unwrap();
     let files = segments(folder.path());
     let sequence = db.stats().sequence;
@@ -61,7 +61,8 @@ fn pairs_that_do_not_ascend_are_refused_and_nothing_changes() {
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.to_string().contains("pair 50000"), "{error}");
     assert_eq!(pairs(c.iter()), "a=old ");
-    assert_eq!(segments(folder.path()), files);
+    // What a merge has replaced may go meanwhile; nothing comes.
+    assert!(segments(folder.path()).is_subset(&files));
     assert_eq!(db.stats().sequence, sequence);
     c.insert("b", "new").unwrap();
     assert_eq!(c.ingest([("c", "last")]).unwrap(), 1);
@@ -74,7 +75,7 @@ fn an_empty_ingest_does_nothing() {
     let (db, c) = open(folder.path());
     let sequence = db.stats().sequence;
     assert_eq!(c.ingest(std::iter::empty::<(&str, &str)>()).unwrap(), 0);
-    assert_eq!((db.stats().sequence, segments(folder.path())), (sequence, 0));
+    assert_eq!((db.stats().sequence, segments(folder.path())), (sequence, BTreeSet::new()));
 }
 
 #[test]
