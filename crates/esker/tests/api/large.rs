@@ -13,6 +13,14 @@ fn open(folder: &Path) -> (Db, Collection) {
     (db, collection)
 }
 
+/// The same with room for all that a test writes in memory and in one log.
+fn open_large(folder: &Path) -> (Db, Collection) {
+    let options = Db::options().blob_threshold(THRESHOLD).sync_interval(None);
+    let db = options.open(folder).unwrap();
+    let collection = db.collection("c").unwrap();
+    (db, collection)
+}
+
 /// The value of pair `n` in its turn `turn`: no two are equal.
 fn value(n: usize, turn: usize, len: usize) -> Vec<u8> {
     let mut word = (n as u64) << 32 | turn as u64;
@@ -41,7 +49,11 @@ fn values_of_any_size_are_what_was_written_in_memory_in_files_and_after_replay()
     let sizes = [0, 1, 255, 256, THRESHOLD - 1, THRESHOLD, THRESHOLD + 1, 70_000, 3 << 20];
     for fate in ["memory", "flushed", "compacted", "reopened", "replayed"] {
         let folder = folder();
-        let (mut db, mut c) = open(folder.path());
+        let (mut db, mut c) = match fate {
+            // Nothing is flushed: what is copied below stays as it is meanwhile.
+            "replayed" => open_large(folder.path()),
+            _ => open(folder.path()),
+        };
         for turn in 0..3 {
             for (n, _) in sizes.iter().enumerate() {
                 let len = sizes[(n + turn) % sizes.len()];
@@ -62,7 +74,8 @@ fn values_of_any_size_are_what_was_written_in_memory_in_files_and_after_replay()
                         let entry = entry.unwrap();
                         std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
                     }
-                    let (db, c) = open(copy.path());
+                    let (db, c) = open_large(copy.path());
+                    assert!(db.recovery().operations_replayed > 0);
                     check(&db, &c, &sizes);
                     continue;
                 }
@@ -163,7 +176,7 @@ fn a_large_value_is_written_once() {
     let written = stats.bytes_logged + stats.bytes_flushed + stats.bytes_compacted;
     assert!(written + stats.bytes_cleaned < user + user / 10, "{written} for {user}");
     assert_eq!((stats.blob_values, stats.blob_live_bytes), (count as u64, user));
-    assert!(stats.blobs > 3 && names(folder.path(), "blob-") as u64 == stats.blobs);
+    assert!(stats.blobs > 3 && names(folder.path(), "blob-") as u64 >= stats.blobs);
     for n in (0..count).rev() {
         assert_eq!(c.get((n as u32).to_be_bytes()).unwrap().unwrap(), value(n, 0, len));
     }
@@ -324,6 +337,9 @@ fn a_range_delete_and_a_removal_kill_large_values() {
     db.compact().unwrap();
     let stats = db.stats();
     assert_eq!((stats.blobs, stats.blob_values), (0, 0), "{stats}");
+    // What is not needed any more is gone when the database is closed, if not before.
+    db.close().unwrap();
+    drop(c);
     assert_eq!(names(folder.path(), "blob-"), 0);
 }
 
