@@ -8,6 +8,18 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
+/// A length in memory as a length in a file.
+#[inline]
+pub fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// A length in a file as a length in memory; what does not fit is longer than any slice.
+#[inline]
+pub fn to_usize(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
 /// The most bytes of a varint.
 pub const VARINT_BYTES_MAX: usize = 10;
 

@@ -29,6 +29,7 @@
 use super::BlobMeta;
 use crate::base::blob::{Address, BlobRef};
 use crate::base::coding::Decoder;
+pub(super) use crate::base::coding::{to_u64, to_usize};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
@@ -56,18 +57,6 @@ const MINOR: u16 = 0;
 #[cold]
 pub(super) fn damaged(file: FileId, at: u64, want: impl Display, found: impl Display) -> Error {
     Error::corruption(FileKind::Blob.name(file), at, want, found)
-}
-
-/// A length in memory as a length in a file.
-#[inline]
-pub(super) fn to_u64(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-/// A length in a file as a length in memory; what does not fit is longer than any slice.
-#[inline]
-pub(super) fn to_usize(len: u64) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 /// The checksum of bytes that lie at `at` in `file`.

@@ -30,6 +30,7 @@
 
 use super::locate::{Fault, Located, Resync, Rules, is_zero, locate};
 use super::marks::{Identity, Mark, Previous, Says, is_mark};
+use crate::base::coding::to_u64;
 use crate::base::entry::{Bad, Entries};
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
@@ -191,7 +192,7 @@ impl LogReader {
 
     /// Where the last good frame ended.
     pub fn position(&self) -> u64 {
-        wide(self.position)
+        to_u64(self.position)
     }
 
     /// The highest offset that a mark has promised so far. Above 0, all earlier logs are durable
@@ -266,9 +267,9 @@ impl LogReader {
         self.durable = 0;
         self.stop = None;
         if to == bytes.len() {
-            self.stop = Some(Stop::End(End::Clean { length: wide(to), last: self.last }));
+            self.stop = Some(Stop::End(End::Clean { length: to_u64(to), last: self.last }));
         }
-        Some(Skipped { from: wide(from), to: wide(to) })
+        Some(Skipped { from: to_u64(from), to: to_u64(to) })
     }
 
     fn frame(&self, located: &Located, summary: &Summary) -> Frame<'_> {
@@ -276,8 +277,8 @@ impl LogReader {
             None => self.map.bytes().get(located.payload.clone()).unwrap_or_default(),
             Some(_) => &self.joined,
         };
-        let payload_at = located.second.is_none().then(|| wide(located.payload.start));
-        let (at, end) = (wide(located.at), wide(located.end));
+        let payload_at = located.second.is_none().then(|| to_u64(located.payload.start));
+        let (at, end) = (to_u64(located.at), to_u64(located.end));
         Frame { at, end, payload, payload_at, first: summary.first, last: summary.last }
     }
 
@@ -308,7 +309,7 @@ impl LogReader {
     fn admit(&mut self, located: &Located, summary: &Summary) -> Result<Result<(), Fault>> {
         let at = located.at;
         if let Some(length) = self.promise.length
-            && wide(located.end) > length
+            && to_u64(located.end) > length
         {
             return Ok(Err(Fault {
                 at,
@@ -338,7 +339,7 @@ impl LogReader {
                 self.identity.nonce = nonce;
                 self.previous = previous;
             }
-            Some((Says::Durable(offset), _)) if !begins && offset <= wide(at) => {
+            Some((Says::Durable(offset), _)) if !begins && offset <= to_u64(at) => {
                 self.durable = self.durable.max(offset);
             }
             None if !begins => {}
@@ -358,7 +359,7 @@ impl LogReader {
 
     fn is_own(&self, mark: &Mark, at: usize) -> bool {
         let same_nonce = !self.identified || mark.identity.nonce == self.identity.nonce;
-        mark.identity.log == self.identity.log && same_nonce && mark.at == wide(at)
+        mark.identity.log == self.identity.log && same_nonce && mark.at == to_u64(at)
     }
 
     /// Decodes all entries of a frame, joining its parts.
@@ -387,7 +388,7 @@ impl LogReader {
         want: impl std::fmt::Display,
         found: impl std::fmt::Display,
     ) -> Error {
-        Error::corruption(&self.name, wide(at), want, found)
+        Error::corruption(&self.name, to_u64(at), want, found)
     }
 
     fn promised(&self) -> u64 {
@@ -407,7 +408,7 @@ impl LogReader {
     fn fault(&mut self, bytes: &[u8], fault: Fault) -> Result<End> {
         let at = self.position;
         let bad = self.damage(fault.at, fault.want, fault.found);
-        if self.rules == Rules::Foreign || wide(at) < self.promised() {
+        if self.rules == Rules::Foreign || to_u64(at) < self.promised() {
             return Err(bad);
         }
         if let Some((mark_at, durable)) = self.later_mark(bytes, at)? {
@@ -420,7 +421,7 @@ impl LogReader {
     fn torn(&self, bytes: &[u8]) -> End {
         let rest = bytes.get(self.position..).unwrap_or_default();
         let dropped = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        End::Torn { at: self.position(), dropped: wide(dropped), last: self.last }
+        End::Torn { at: self.position(), dropped: to_u64(dropped), last: self.last }
     }
 
     /// The first mark behind `bad` that promised bytes beyond it (F-34).
@@ -437,7 +438,7 @@ impl LogReader {
             if let Some(mark) = mark.and_then(|summary| summary.mark)
                 && let Says::Durable(durable) = mark.says
                 && self.is_own(&mark, found.at)
-                && durable > wide(bad)
+                && durable > to_u64(bad)
             {
                 return Ok(Some((found.at, durable)));
             }
@@ -495,10 +496,6 @@ fn summarize(payload: &[u8], after: SeqNo, rules: Rules) -> Result<Summary, Bad>
             summary.mark = Some(mark.ok_or_else(|| bad("a mark of version 1", "another".into()))?);
         }
     }
-}
-
-fn wide(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 use super::edit::{Dead, Edit, Whole};
 use super::line::{Chain, Mismatch, canonical, claims_end};
 use super::state::State;
+use crate::base::coding::to_u64;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::blob::BlobMeta;
@@ -381,10 +382,6 @@ fn has_hole(bytes: &[u8], from: usize) -> bool {
         at = end;
     }
     false
-}
-
-fn to_u64(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 fn counted(n: usize, what: &str) -> String {

@@ -30,6 +30,7 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
 use crate::base::coding::Decoder;
+pub(super) use crate::base::coding::{to_u64, to_usize};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::env::names::FileKind;
@@ -102,18 +103,6 @@ pub(super) fn damaged(
     found: impl fmt::Display,
 ) -> Error {
     Error::corruption(FileKind::Segment.name(file), at, want, found)
-}
-
-/// A length in memory as a length in a file.
-#[inline]
-pub(super) fn to_u64(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-/// A length in a file as a length in memory; what does not fit is longer than any slice.
-#[inline]
-pub(super) fn to_usize(len: u64) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 /// The checksum of a piece at `at` in `file`.
