@@ -19,43 +19,24 @@ use crate::log::large::{read_into, read_part, read_value};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where a large value lies, at one moment.
-pub(super) enum Place<'a> {
-    File(&'a Arc<Blob>),
-    /// Not flushed yet: the log that its address names.
-    Log(Arc<dyn File>),
-}
-
-impl Place<'_> {
-    /// The value of `blob`, verified.
-    pub(super) fn read(&self, blob: &BlobRef) -> Result<Value> {
-        match self {
-            Self::File(file) => file.read(blob),
-            Self::Log(file) => read_in_log(&**file, blob),
-        }
-    }
-}
-
 /// A value out of line, and the file that has it.
 #[derive(Debug)]
 pub struct Large {
     blob: BlobRef,
-    file: Kept,
+    place: Place,
 }
 
+/// The file that has it.
 #[derive(Debug)]
-enum Kept {
+pub(super) enum Place {
     File(Arc<Blob>),
+    /// Not flushed yet: the log that its address names.
     Log(Arc<dyn File>),
 }
 
 impl Large {
-    pub(super) fn new(blob: BlobRef, place: Place<'_>) -> Self {
-        let file = match place {
-            Place::File(file) => Kept::File(file.clone()),
-            Place::Log(file) => Kept::Log(file),
-        };
-        Self { blob, file }
+    pub(super) fn new(blob: BlobRef, place: Place) -> Self {
+        Self { blob, place }
     }
 
     /// Its length, its digest, and how it is stored.
@@ -72,9 +53,12 @@ impl Large {
     ///
     /// Cost: one positioned read and its digest. Errors: `Corruption`, `Io`.
     pub fn read(&self) -> Result<Value> {
-        match &self.file {
-            Kept::File(file) => file.read(&self.blob),
-            Kept::Log(file) => read_in_log(&**file, &self.blob),
+        match &self.place {
+            Place::File(file) => file.read(&self.blob),
+            Place::Log(file) => {
+                let at = self.blob.address.offset();
+                read_value(&**file, log_name(&self.blob), u64::MAX, &self.blob, at)
+            }
         }
     }
 
@@ -85,9 +69,9 @@ impl Large {
     /// file does not have it; `Io`.
     pub fn read_into(&self, buffer: &mut [u8], from: u64) -> Result<usize> {
         let blob = &self.blob;
-        match &self.file {
-            Kept::File(file) => file.with(|reader| reader.read_into(blob, buffer, from)),
-            Kept::Log(file) => {
+        match &self.place {
+            Place::File(file) => file.with(|reader| reader.read_into(blob, buffer, from)),
+            Place::Log(file) => {
                 read_into(&**file, log_name(blob), blob, blob.address.offset(), buffer, from)
             }
         }
@@ -97,9 +81,9 @@ impl Large {
     /// [`Large::read_into`].
     pub fn read_part(&self, range: Range<u64>) -> Result<Value> {
         let blob = &self.blob;
-        match &self.file {
-            Kept::File(file) => file.with(|reader| reader.read_part(blob, range)),
-            Kept::Log(file) => {
+        match &self.place {
+            Place::File(file) => file.with(|reader| reader.read_part(blob, range)),
+            Place::Log(file) => {
                 read_part(&**file, log_name(blob), blob, blob.address.offset(), range)
             }
         }
@@ -107,9 +91,9 @@ impl Large {
 
     /// The name of the file that its address names, for messages.
     pub fn describe(&self) -> String {
-        let name = match &self.file {
-            Kept::File(file) => FileKind::Blob.name(file.meta().id),
-            Kept::Log(_) => log_name(&self.blob),
+        let name = match &self.place {
+            Place::File(file) => FileKind::Blob.name(file.meta().id),
+            Place::Log(_) => log_name(&self.blob),
         };
         format!("{name} (value {})", self.blob.address)
     }
@@ -117,8 +101,4 @@ impl Large {
 
 fn log_name(blob: &BlobRef) -> FileName {
     FileKind::Log.name(blob.address.file())
-}
-
-fn read_in_log(file: &dyn File, blob: &BlobRef) -> Result<Value> {
-    read_value(file, log_name(blob), u64::MAX, blob, blob.address.offset())
 }

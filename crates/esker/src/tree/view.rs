@@ -79,30 +79,23 @@ impl View {
     /// Cost: one positioned read and its digest. The value owns its bytes. Errors: `Corruption`,
     /// `Io`.
     pub fn large(&self, bytes: &[u8]) -> Result<Value> {
-        let (blob, place) = self.locate(bytes)?;
-        place.read(&blob)
+        self.find_large(bytes)?.read()
     }
 
     /// The same value, not read yet. No I/O.
     pub fn find_large(&self, bytes: &[u8]) -> Result<Large> {
-        let (blob, place) = self.locate(bytes)?;
-        Ok(Large::new(blob, place))
-    }
-
-    /// The ref that `bytes` are, and where its value lies now. No I/O.
-    fn locate(&self, bytes: &[u8]) -> Result<(BlobRef, Place<'_>)> {
         let damaged = |want: &str| {
             let message = format!("want {want}, found \"{}\"", bytes.escape_ascii());
             Error::new(ErrorKind::Corruption, message)
         };
         let blob = BlobRef::decode(bytes).ok_or_else(|| damaged("a ref of a large value"))?;
         if let Some(file) = self.version.blobs.find(blob.address) {
-            return Ok((blob, Place::File(file)));
+            return Ok(Large::new(blob, Place::File(file.clone())));
         }
         let log = blob.address.file();
         let file = self.memtables.iter().find_map(|memtable| memtable.log(log));
         let file = file.ok_or_else(|| damaged("the ref of a value that is there"))?;
-        Ok((blob, Place::Log(file)))
+        Ok(Large::new(blob, Place::Log(file)))
     }
 
     #[inline]
