@@ -15,7 +15,9 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
 use super::coding::Decoder;
+use super::error::{Error, ErrorKind, Result};
 use super::id::FileId;
+use super::key::Entry;
 use std::fmt;
 
 /// Values below this stay in line, whatever the options say: a ref would hardly be shorter.
@@ -158,6 +160,15 @@ impl BlobRef {
             space = rest;
         }
         bytes
+    }
+
+    /// The ref that takes the place of `entry`'s value. Errors: `Corruption` naming the key.
+    pub fn of(entry: &Entry<'_>) -> Result<Self> {
+        Self::decode(entry.value).ok_or_else(|| {
+            let (key, value) = (entry.key.escape_ascii(), entry.value.escape_ascii());
+            let message = format!("key \"{key}\": want the ref of a value, found \"{value}\"");
+            Error::new(ErrorKind::Corruption, message)
+        })
     }
 
     /// The ref that `bytes` are; none if they are none.

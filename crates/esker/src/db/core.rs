@@ -182,11 +182,7 @@ impl Core {
             let left = if progress.is_written { 0 } else { left };
             pace.give(sealed.repaid_down_to(left));
             let bytes = progress.bytes - bytes_before.replace(progress.bytes);
-            let ended = || {
-                let stopped =
-                    writing.background.is_stopping() || writing.committer.poison().is_set();
-                stopped || !writing.steps.is_running()
-            };
+            let ended = || self.has_no_job(writing);
             let bytes = bytes * self.debt(writing);
             compacted.set(match bytes {
                 0 => pace.compacted(),
@@ -231,10 +227,29 @@ impl Core {
             tells_kept: false,
         };
         let rewritten = job(&mut rewrite)?;
-        self.env
-            .sync_dir(&self.dir)
-            .map_err(|error| Error::io("sync the database folder", error))?;
+        self.sync_names()?;
         Ok(rewritten)
+    }
+
+    /// Makes the names of new files durable.
+    pub(super) fn sync_names(&self) -> Result<()> {
+        let synced = self.env.sync_dir(&self.dir);
+        synced.map_err(|error| Error::io("sync the database folder", error))
+    }
+
+    /// Errors: what a job ends with that need not go on: the first failure, or `Interrupted`.
+    pub(super) fn refuse_if_stopping(&self, writing: &Writing) -> Result<()> {
+        writing.committer.poison().refuse()?;
+        if writing.background.is_stopping() {
+            return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
+        }
+        Ok(())
+    }
+
+    /// Whether no job is on its way that a flush could wait for.
+    pub(super) fn has_no_job(&self, writing: &Writing) -> bool {
+        let stopped = writing.background.is_stopping() || writing.committer.poison().is_set();
+        stopped || !writing.steps.is_running()
     }
 
     /// How segments are written.

@@ -115,10 +115,7 @@ impl Core {
                 return Err(out_of_order(sorted.pairs, last, key));
             }
             if sorted.pairs.is_multiple_of(LOOK_EVERY) {
-                writing.committer.poison().refuse()?;
-                if writing.background.is_stopping() {
-                    return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
-                }
+                self.refuse_if_stopping(writing)?;
             }
             full_key.truncate(id.len());
             full_key.extend_from_slice(key);
@@ -151,8 +148,7 @@ impl Core {
             return Ok(());
         }
         sorted.large.finish()?;
-        let synced = self.env.sync_dir(&self.dir);
-        synced.map_err(|error| Error::io("sync the database folder", error))
+        self.sync_names()
     }
 
     /// Waits until no sealed generation has a number below `limit` as its last.

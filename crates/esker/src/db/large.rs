@@ -91,8 +91,7 @@ impl Core {
             Some(large) => large,
             None => Large { add: vec![self.copy(writing, sealed, kept, written)?], dead: vec![] },
         };
-        let synced = self.env.sync_dir(&self.dir);
-        synced.map_err(|error| Error::io("sync the database folder", error))?;
+        self.sync_names()?;
         let counters = &self.counters;
         if is_adopted { &counters.logs_adopted } else { &counters.logs_copied }.add(1);
         Ok(large)
@@ -327,19 +326,10 @@ impl Core {
         }
         let meta = writer.finish(intervals)?;
         pace.note_compacted(meta.bytes.saturating_sub(told));
-        let synced = self.env.sync_dir(&self.dir);
-        synced.map_err(|error| Error::io("sync the database folder", error))?;
+        self.sync_names()?;
         self.counters.cleanings.add(1);
         self.counters.bytes_cleaned.add(meta.bytes);
         Ok(meta)
-    }
-
-    fn refuse_if_stopping(&self, writing: &Writing) -> Result<()> {
-        writing.committer.poison().refuse()?;
-        if writing.background.is_stopping() {
-            return Err(Error::new(ErrorKind::Interrupted, "the database is closing"));
-        }
-        Ok(())
     }
 
     /// Records an edit of blob files alone, and publishes it.
@@ -361,11 +351,8 @@ impl Core {
         let percent = all.saturating_mul(100) / live.max(1);
         let factor = percent.saturating_sub(DEBT_PERCENT).div_ceil(DEBT_STEP).min(DEBT_FACTOR_MAX);
         let pace = writing.committer.pace();
-        let ended = || {
-            let stopped = writing.background.is_stopping() || writing.committer.poison().is_set();
-            stopped || !writing.steps.is_running()
-        };
         if factor > 0 {
+            let ended = || self.has_no_job(writing);
             pace.repay(&*self.env, pace.compacted(), bytes * factor, ended);
         }
     }

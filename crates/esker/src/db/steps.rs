@@ -511,7 +511,7 @@ fn large_of(runs: &[Segments]) -> Result<Vec<BlobRef>> {
         cursor.seek_first()?;
         while let Some(entry) = cursor.entry() {
             if entry.kind == Kind::Blob {
-                found.extend(BlobRef::decode(entry.value));
+                found.push(BlobRef::of(&entry)?);
             }
             cursor.next()?;
         }

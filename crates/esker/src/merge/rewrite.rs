@@ -245,18 +245,14 @@ impl Blobs {
     }
 
     fn note(&mut self, entry: &Entry<'_>, verdict: Verdict) -> Result<()> {
-        let blob = BlobRef::decode(entry.value).ok_or_else(|| {
-            let (key, value) = (entry.key.escape_ascii(), entry.value.escape_ascii());
-            let message = format!("key \"{key}\": want the ref of a value, found \"{value}\"");
-            Error::new(ErrorKind::Corruption, message)
-        })?;
-        if verdict == Verdict::Keep {
-            self.refs += Setsum::of_blob(&blob);
+        let blob = BlobRef::of(entry)?;
+        if verdict == Verdict::Drop {
+            self.killed.push(blob);
+            return Ok(());
         }
-        match verdict {
-            Verdict::Drop => self.killed.push(blob),
-            Verdict::Keep if self.tells_kept => self.kept.push(blob),
-            Verdict::Keep => {}
+        self.refs += Setsum::of_blob(&blob);
+        if self.tells_kept {
+            self.kept.push(blob);
         }
         Ok(())
     }
