@@ -28,6 +28,7 @@ use crate::compaction::policy::LAST;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, Lock, path_in};
 use crate::manifest::{Balance, Blobs, Edit, Placed, Reason};
+use crate::merge::Rules;
 use crate::merge::retain::Keep;
 use crate::merge::rewrite::{Progress, Rewrite, Rewritten};
 use crate::segment::{SegmentMeta, WriterOptions};
@@ -53,6 +54,7 @@ pub struct Core {
     pub(super) dir: PathBuf,
     pub(super) options: Options,
     pub(super) views: Arc<Views>,
+    pub(super) rules: Arc<Rules>,
     pub(super) shelves: Shelves,
     pub(super) snapshots: Arc<Registry>,
     pub(super) catalog: RwLock<Catalog>,
@@ -218,6 +220,7 @@ impl Core {
             env: &self.env,
             dir: &self.dir,
             options: self.writer_options(),
+            rules: &self.rules,
             segment_bytes: SEGMENT_BYTES,
             borders: Vec::new(),
             keep,

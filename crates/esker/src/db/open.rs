@@ -43,6 +43,7 @@ use crate::log::marks::Previous;
 use crate::log::writer::LogFile;
 use crate::manifest::{Blobs, Closed, Edit, ReadReport, State, Store};
 use crate::memtable::Memtable;
+use crate::merge::Rules;
 use crate::merge::visible::{Scope, Tombstones, Visible};
 use crate::segment::handle::{Readers, Shelf};
 use crate::tree::version::{Shelves, Version};
@@ -238,7 +239,9 @@ impl Opening<'_> {
         let version = Arc::new(Version::of(&self.state, &Version::default(), &[], &shelves)?);
         let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
         memtables.extend(self.replayed.full.iter().rev().map(|full| full.memtable.clone()));
-        let view = Arc::new(View { memtables, version, gaps: Arc::default() });
+        let rules = Arc::new(Rules::default());
+        let view =
+            Arc::new(View { memtables, version, gaps: Arc::default(), rules: rules.clone() });
         let catalog = load_catalog(&view)?;
         let mut recovery = self.report();
         let last = self.replayed.last;
@@ -260,6 +263,7 @@ impl Opening<'_> {
             dir: self.dir,
             options: self.options.clone(),
             views,
+            rules,
             shelves,
             snapshots: Arc::new(Registry::default()),
             catalog: RwLock::new(catalog),

@@ -16,13 +16,17 @@
 pub mod clip;
 pub mod judge;
 pub mod loser;
+pub mod operator;
 pub mod retain;
 pub mod rewrite;
+pub mod rules;
 pub mod run;
 pub mod visible;
 
 pub use clip::Clip;
 pub use judge::{Judge, Judgement};
 pub use loser::Merged;
+pub use operator::MergeOperator;
 pub use retain::{Beneath, Judged, Keep, Retain, Tally, Verdict};
+pub use rules::{Rule, Rules};
 pub use visible::{Item, Scope, Tombstones, Visible};

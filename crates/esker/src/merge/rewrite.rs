@@ -18,6 +18,7 @@
 
 use super::judge::Judge;
 use super::retain::{Judged, Keep, Retain, Tally, Verdict};
+use super::rules::Rules;
 use crate::base::blob::BlobRef;
 use crate::base::cursor::Cursor;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -38,6 +39,8 @@ pub struct Rewrite<'a> {
     pub dir: &'a Path,
     /// Blocks, filters, compression.
     pub options: WriterOptions,
+    /// What holds for each collection.
+    pub rules: &'a Rules,
     /// A segment is cut when it has so many bytes.
     pub segment_bytes: u64,
     /// A segment is cut before the first key at or above each of these, too: ascending.

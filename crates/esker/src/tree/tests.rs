@@ -63,7 +63,7 @@ impl World {
 
     fn view(&self) -> Arc<View> {
         let (memtables, gaps) = (self.memtables.clone(), self.gaps.clone());
-        Arc::new(View { memtables, version: Arc::default(), gaps })
+        Arc::new(View { memtables, version: Arc::default(), gaps, rules: Arc::default() })
     }
 
     fn scan(&self, keys: &Range<u16>, at: u64) -> Visible<Merged> {

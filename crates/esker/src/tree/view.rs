@@ -17,13 +17,14 @@ use crate::base::key::{Kind, Lookup};
 use crate::base::span::Cover;
 use crate::base::value::Value;
 use crate::memtable::Memtable;
+use crate::merge::rules::Rules;
 use crate::merge::run::{get_all_in_run, get_in_run, segment_for};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct View {
     /// Newest first; the first is being written.
     pub memtables: Vec<Arc<Memtable>>,
@@ -31,6 +32,8 @@ pub struct View {
     pub version: Arc<Version>,
     /// What scans have found to be empty, shared by all views.
     pub gaps: Arc<Gaps>,
+    /// What holds for each collection, shared by all views.
+    pub rules: Arc<Rules>,
 }
 
 impl View {
@@ -253,7 +256,7 @@ impl Views {
         self.swap(|view| {
             let mut memtables = vec![memtable];
             memtables.extend(view.memtables.iter().cloned());
-            View { memtables, version: view.version.clone(), gaps: view.gaps.clone() }
+            View { memtables, ..view.clone() }
         });
     }
 
@@ -267,7 +270,7 @@ impl Views {
                 .cloned()
                 .collect(),
             version,
-            gaps: view.gaps.clone(),
+            ..view.clone()
         });
     }
 
