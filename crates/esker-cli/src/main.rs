@@ -9,6 +9,7 @@
 //! esker count DB C [--prefix P]                       esker blob FILE [--values] [--json]
 //!                                                     esker manifest DB
 //!                                                     esker audit DB [--json]
+//!                                                     esker checkpoint DB FOLDER
 //! ```
 //!
 //! 1. Exit 0: done. 1: `get` found nothing, `verify` or `audit` damage. 2: an error, told in one line on
@@ -22,6 +23,7 @@ mod failure;
 mod open;
 mod output;
 mod paths;
+mod progress;
 mod verbs;
 
 use clap::Parser;

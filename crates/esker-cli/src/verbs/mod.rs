@@ -2,6 +2,7 @@
 
 mod audit;
 mod blob;
+mod checkpoint;
 mod collections;
 mod count;
 mod get;
@@ -33,6 +34,7 @@ pub(crate) enum Verb {
     Stats(stats::Stats),
     Verify(verify::Verify),
     Audit(audit::Audit),
+    Checkpoint(checkpoint::Checkpoint),
     Log(log::Log),
     Segment(segment::Segment),
     Blob(blob::Blob),
@@ -53,6 +55,7 @@ pub(crate) fn run(verb: Verb) -> Result<Outcome> {
         Verb::Stats(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
         Verb::Audit(verb) => verb.run(),
+        Verb::Checkpoint(verb) => verb.run(),
         Verb::Log(verb) => verb.run(),
         Verb::Segment(verb) => verb.run(),
         Verb::Blob(verb) => verb.run(),

@@ -14,9 +14,9 @@
 use crate::failure::{Failure, Outcome, Result};
 use crate::open;
 use crate::output::{self, Object};
+use crate::progress::with_bar;
 use clap::Args;
 use esker::{Damage, ErrorKind, VerifyReport, inspect};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -72,16 +72,7 @@ impl Verify {
             Err(error) if is_damage(&error) => return self.report_without_opening(&error),
             Err(error) => return Err(error.into()),
         };
-        let style = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-        let style = ProgressStyle::with_template(style);
-        let bar = ProgressBar::new(0);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let report = db.verify_with(&mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        });
-        bar.finish_and_clear();
-        Ok(report?)
+        Ok(with_bar(|progress| db.verify_with(progress))?)
     }
 
     /// Checks each file by itself; what kept the database from opening comes first.

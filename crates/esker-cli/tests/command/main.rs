@@ -5,6 +5,7 @@
 
 mod audit;
 mod bench;
+mod copies;
 mod damage;
 mod kill;
 mod large;

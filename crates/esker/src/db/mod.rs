@@ -8,8 +8,11 @@
 mod background;
 mod care;
 mod catalog;
+pub(crate) mod checkpoint;
 pub(crate) mod collection;
+mod copy;
 mod core;
+mod folder;
 mod handle;
 mod ingest;
 pub mod inspect;

@@ -20,7 +20,9 @@
 
 use super::background::Background;
 use super::catalog::Catalog;
+use super::checkpoint::files_of;
 use super::core::{Core, Writing};
+use super::folder;
 use super::large::no_addresses;
 use super::ledger::Ledger;
 use super::options::Options;
@@ -51,7 +53,6 @@ use crate::tree::view::{View, Views};
 use crate::txn::snapshot::Registry;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,17 +74,17 @@ pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
         // A folder that is no database must stay as it is, without even a lock file.
         Folder::look(&env, dir, options)?;
     }
-    let missing = missing_folders(&*env, dir);
+    let missing = folder::missing_folders(&*env, dir);
     let lock = take_lock(&*env, dir, options)?;
-    let folder = Folder::look(&env, dir, options)?;
-    if folder.manifest.is_none() {
-        sync_names(&*env, dir, &missing)?;
+    let found = Folder::look(&env, dir, options)?;
+    if found.manifest.is_none() {
+        folder::sync_made(&*env, dir, &missing)?;
     }
-    let (state, read) = match folder.manifest {
+    let (state, read) = match found.manifest {
         Some((ref state, ref read)) => (state.clone(), Some(read.clone())),
         None => (State::default(), None),
     };
-    folder.check_files(&state)?;
+    found.check_files(&state)?;
     let replay = Replay {
         env: &*env,
         dir,
@@ -95,50 +96,14 @@ pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
         blob_threshold: options.blob_threshold,
     };
     let replayed = replay.run()?;
-    folder.check_unnamed_logs(&replay, state.log_min)?;
-    let opening = Opening { options, env, dir: dir.to_path_buf(), folder, state, read, replayed };
+    found.check_unnamed_logs(&replay, state.log_min)?;
+    let opening =
+        Opening { options, env, dir: dir.to_path_buf(), folder: found, state, read, replayed };
     opening.finish(lock)
 }
 
 fn take_lock(env: &dyn Env, dir: &Path, options: &Options) -> Result<Option<Box<dyn Lock>>> {
-    let path = path_in(dir, LOCK);
-    let busy = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock => Error::new(
-            ErrorKind::Busy,
-            format!("{} is open in another process: {error}", dir.display()),
-        ),
-        _ => Error::io(format!("lock {}", path.display()), error),
-    };
-    if options.read_only {
-        return match env.lock_shared(&path) {
-            Ok(lock) => Ok(Some(lock)),
-            // A copy on a medium that nobody writes to may have lost its lock file.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(busy(error)),
-        };
-    }
-    env.create_dir(dir).map_err(|error| Error::io(format!("create {}", dir.display()), error))?;
-    let note = format!("process {}\n", env.process_id());
-    env.lock(&path, &note).map(Some).map_err(busy)
-}
-
-/// The folder and those above it, as far as they do not exist.
-fn missing_folders<'a>(env: &dyn Env, dir: &'a Path) -> Vec<&'a Path> {
-    let named = dir.ancestors().filter(|path| !path.as_os_str().is_empty());
-    named.take_while(|path| matches!(env.exists(path), Ok(false))).collect()
-}
-
-/// Makes the name of a new database's folder durable, and of those that were made for it (F-7). The
-/// folder's own also if it was there: whoever made it may have died before this.
-fn sync_names(env: &dyn Env, dir: &Path, made: &[&Path]) -> Result<()> {
-    let above = made.iter().skip(1).copied();
-    for folder in above.chain([dir]) {
-        let Some(parent) = folder.parent() else { continue };
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        env.sync_dir(parent)
-            .map_err(|error| Error::io(format!("sync the folder {}", parent.display()), error))?;
-    }
-    Ok(())
+    if options.read_only { folder::lock_shared(env, dir) } else { folder::lock(env, dir).map(Some) }
 }
 
 /// What lies in the folder.
@@ -149,11 +114,7 @@ struct Folder {
 
 impl Folder {
     fn look(env: &Arc<dyn Env>, dir: &Path, options: &Options) -> Result<Self> {
-        let listed = match env.list(dir) {
-            Ok(listed) => listed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(Error::io(format!("list {}", dir.display()), error)),
-        };
+        let listed = folder::list(&**env, dir)?;
         let manifest = Store::read(env, dir, &listed)?;
         if manifest.is_none() {
             refuse_what_is_no_database(dir, &listed, options)?;
@@ -165,10 +126,7 @@ impl Folder {
 
     /// Errors: `Corruption` if a file that the manifest names is missing or has another length.
     fn check_files(&self, state: &State) -> Result<()> {
-        let segments = state.segments().map(|meta| (FileKind::Segment.name(meta.id), meta.bytes));
-        let blobs = state.blobs.iter().map(|blob| &blob.meta);
-        let blobs = blobs.map(|meta| (FileKind::Blob.name(meta.id), meta.bytes));
-        for (name, want) in segments.chain(blobs) {
+        for (name, want) in files_of(state) {
             match self.files.get(&name) {
                 Some(&bytes) if bytes == want => {}
                 Some(&bytes) => {

@@ -11,6 +11,7 @@
 //! | `threads` | batches stay whole under threads; syncs are shared |
 //! | `folders` | open, close, reopen, read-only, busy, what is refused and left untouched |
 //! | `care` | verify, checksum, stats |
+//! | `copies` | checkpoints: whole, of one moment, into empty folders |
 //!
 //! What holds for a set of pairs holds in every [`Shape`] in which they may lie.
 
@@ -18,6 +19,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
 mod care;
+mod copies;
 mod folders;
 mod ingest;
 mod large;

@@ -1,0 +1,196 @@
+//! Power loss at every file-system call of what looks after a database: checkpoints.
+//!
+//! ```text
+//!   a database ─▶ for each call n of the work: run it, die at n ─▶ images ─▶ nothing lost?
+//!                                                                      └▶ the work, once more: whole?
+//! ```
+//!
+//! 1. The database that is copied opens with all it had, whatever call was the last.
+//! 2. What is copied to is no database, or the whole one: never another.
+//!
+//! `ESKER_LONG=n` and `ESKER_SEED` work as in the other harnesses.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
+
+mod support;
+
+use esker::env::Env;
+use esker::env::sim::{Loss, Sim};
+use esker::{Checksum, Db, ErrorKind};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use support::program::{Setup, dir};
+use support::reference::Which;
+use support::session::Session;
+use support::{Dice, Tally, for_seeds};
+
+const SLABS: [usize; 3] = [4 << 10, 8 << 10, 32 << 10];
+const LOSSES: [Loss; 4] = [Loss::None, Loss::All, Loss::Pieces, Loss::Torn];
+
+type Checked<T = ()> = Result<T, String>;
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// Writes of every kind, flushed and compacted now and then, by chance.
+fn fill(session: &Session, dice: &mut Dice, writes: usize) -> Checked {
+    for _ in 0..writes {
+        let c = session.collection(Which(dice.index(3) as u8)).map_err(text)?;
+        let key = |dice: &mut Dice| [b'k', dice.index(40) as u8];
+        let done = match dice.below(20) {
+            0 => session.db.flush(),
+            1 if dice.one_in(3) => session.db.compact(),
+            2 => c.remove(key(dice)),
+            3 => c.remove_range(key(dice)..[b'k', 255]),
+            4..=7 => c.insert(key(dice), vec![dice.next() as u8; 300 + dice.index(3000)]),
+            _ => c.insert(key(dice), vec![dice.next() as u8; dice.index(60)]),
+        };
+        done.map_err(text)?;
+    }
+    Ok(())
+}
+
+/// All pairs, by collection and key, but those that are written beside the work; and the checksum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Contents {
+    pairs: BTreeMap<(String, Vec<u8>), Vec<u8>>,
+    checksum: Checksum,
+}
+
+/// The key that is written beside the work.
+const LATER: &[u8] = b"later";
+
+fn contents(db: &Db) -> Checked<Contents> {
+    let damages = db.verify().map_err(text)?.damages;
+    if !damages.is_empty() {
+        return Err(format!("verify found {damages:?}"));
+    }
+    let mut pairs = BTreeMap::new();
+    for name in db.collections().map_err(text)? {
+        for pair in db.collection(&name).map_err(text)?.iter() {
+            let (key, value) = pair.map_err(text)?;
+            if *key != *LATER {
+                pairs.insert((name.clone(), key.to_vec()), value.to_vec());
+            }
+        }
+    }
+    Ok(Contents { pairs, checksum: db.checksum().map_err(text)? })
+}
+
+/// A world in which a closed database lies, and what that holds.
+fn some_database(setup: &Setup, dice: &mut Dice) -> Checked<(Arc<Sim>, Contents)> {
+    let world = setup.world(dice.next());
+    let session = Session::open(&world, setup).map_err(text)?;
+    let writes = 20 + dice.index(100);
+    fill(&session, dice, writes)?;
+    session.db.close().map_err(text)?;
+    let copy = world.snapshot();
+    let db = setup.options(&copy).open(dir()).map_err(text)?;
+    Ok((world, contents(&db)?))
+}
+
+/// What the database in `at` holds; none if no open takes the folder for one.
+fn found(image: &Arc<Sim>, setup: &Setup, at: &Path) -> Checked<Option<Contents>> {
+    let copy = image.snapshot();
+    match setup.options(&copy).create_if_missing(false).open(at) {
+        Ok(db) => contents(&db).map(Some),
+        Err(error) if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::NotFound) => {
+            Ok(None)
+        }
+        Err(error) => Err(format!("{}: {error}", at.display())),
+    }
+}
+
+/// Removes what lies in a folder, as a user would.
+fn clear(world: &Sim, at: &Path) {
+    for file in world.list(at).unwrap_or_default() {
+        world.remove(&at.join(file.name)).unwrap();
+    }
+}
+
+/// Runs `work` in a copy of `world` once for each call that it makes, dying at that call; gives
+/// `check` each image that may be left. Answers how many there were.
+fn at_every_call(
+    world: &Arc<Sim>,
+    setup: &Setup,
+    dice: &mut Dice,
+    work: impl Fn(&Arc<Sim>) -> esker::Result<()>,
+    mut check: impl FnMut(&Arc<Sim>) -> Checked,
+) -> Checked<u64> {
+    let copy = || {
+        let copy = world.snapshot();
+        setup.prepare(&copy);
+        copy
+    };
+    let whole = copy();
+    work(&whole).map_err(text)?;
+    let calls = whole.calls();
+    drop(whole);
+    for call in 1..=calls {
+        let victim = copy();
+        victim.crash_at(call);
+        let done = work(&victim);
+        if !victim.is_dead() {
+            done.map_err(text)?;
+            return Err(format!("fewer than {calls} calls the second time"));
+        }
+        for loss in LOSSES {
+            let image = victim.crash_with(loss, dice.next());
+            setup.prepare(&image);
+            check(&image)
+                .map_err(|failure| format!("call {call} of {calls}, {loss:?} lost: {failure}"))?;
+        }
+    }
+    Ok(calls)
+}
+
+static CHECKPOINTS: Tally = Tally::new();
+
+fn checkpoint_at(world: &Arc<Sim>, setup: &Setup, to: &Path) -> esker::Result<()> {
+    let db = setup.options(world).open(dir())?;
+    let c = db.collection(Which(0).name())?;
+    db.checkpoint_with(to, &mut |_, _| {
+        // A world that has died says so to the checkpoint, too.
+        let _ = c.insert(LATER, vec![7; 600]).and_then(|()| db.flush());
+    })?;
+    Ok(())
+}
+
+fn checkpoints(seed: u64) -> Checked {
+    let mut dice = Dice::new(seed);
+    let setup = Setup::any(&mut dice, &SLABS);
+    let (world, before) = some_database(&setup, &mut dice)?;
+    let to = Path::new("/far/copy");
+    let mut fork = dice.fork();
+    let work = |world: &Arc<Sim>| checkpoint_at(world, &setup, to);
+    let calls = at_every_call(&world, &setup, &mut dice, work, |image| {
+        CHECKPOINTS.add("images", 1);
+        let source = found(image, &setup, dir())?.ok_or("the source does not open")?;
+        if source.pairs != before.pairs {
+            return Err("the source lost something".into());
+        }
+        match found(image, &setup, to)? {
+            Some(copy) if copy.pairs == before.pairs => CHECKPOINTS.add("whole", 1),
+            Some(_) => return Err("the copy is another database".into()),
+            None => CHECKPOINTS.add("refused", 1),
+        }
+        if fork.one_in(4) {
+            clear(image, to);
+            checkpoint_at(image, &setup, to).map_err(text)?;
+            found(image, &setup, to)?.ok_or("the second try is no database")?;
+        }
+        Ok(())
+    })?;
+    CHECKPOINTS.add("calls", calls);
+    Ok(())
+}
+
+/// A crash at any call of a checkpoint leaves the database as it was, and the copy whole or refused.
+#[test]
+fn a_checkpoint_that_was_cut_short_is_no_database_and_harms_none() {
+    for_seeds("checkpoint", 12, checkpoints);
+    CHECKPOINTS.print("checkpoint");
+    CHECKPOINTS.must_have_seen(&["whole", "refused"]);
+}
