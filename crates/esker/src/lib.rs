@@ -48,7 +48,7 @@ pub mod tree;
 // Floor 6: batch to log to memtable to visible.
 #[doc(hidden)]
 pub mod commit;
-// Floor 7: snapshots.
+// Floor 7: snapshots and serializable transactions.
 #[doc(hidden)]
 pub mod txn;
 // Floor 8: open, recover, run the workers; the handles users hold.
@@ -61,10 +61,12 @@ pub use commit::Durability;
 pub use db::checkpoint::CheckpointReport;
 pub use db::collection::{Collection, Snapshot, View};
 pub use db::options::{Compaction, Options};
+pub use db::overlay::TransactionRange;
 pub use db::range::{Range, Readers};
 pub use db::report::{Checksum, Damage, RecoveryReport, TornTail, VerifyReport};
 pub use db::stats::Stats;
 pub use db::stream::{ValueReader, ValueWriter};
+pub use db::transaction::Transaction;
 pub use db::write_batch::WriteBatch;
 pub use db::{Db, inspect};
 pub use env::Access;

@@ -78,6 +78,28 @@ impl Batch {
         Ok(())
     }
 
+    /// The operation at a place, counted from 0.
+    pub fn get(&self, place: usize) -> Option<Op<'_>> {
+        self.places.get(place).map(|place| self.op(place))
+    }
+
+    fn op(&self, place: &Place) -> Op<'_> {
+        Op {
+            kind: place.kind,
+            collection: place.collection,
+            key: self.bytes.get(place.key_start..place.value_start).unwrap_or_default(),
+            value: self.bytes.get(place.value_start..place.value_end).unwrap_or_default(),
+        }
+    }
+
+    /// Forgets all operations but the first `count`.
+    pub fn truncate(&mut self, count: usize) {
+        if let Some(first) = self.places.get(count) {
+            self.bytes.truncate(first.key_start);
+            self.places.truncate(count);
+        }
+    }
+
     /// Whether it holds no operation.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
@@ -101,12 +123,7 @@ impl Ops for Batch {
     }
 
     fn iter(&self) -> impl Iterator<Item = Op<'_>> {
-        self.places.iter().map(|place| Op {
-            kind: place.kind,
-            collection: place.collection,
-            key: self.bytes.get(place.key_start..place.value_start).unwrap_or_default(),
-            value: self.bytes.get(place.value_start..place.value_end).unwrap_or_default(),
-        })
+        self.places.iter().map(|place| self.op(place))
     }
 }
 

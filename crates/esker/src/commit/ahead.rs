@@ -46,6 +46,11 @@ impl Committer {
             if front.closed {
                 return Err(closed());
             }
+            if front.held {
+                drop(front);
+                self.wait_released()?;
+                continue;
+            }
             if front.next > number {
                 let message = "too many writes were made during an ingest: split it and try again";
                 return Err(Error::new(ErrorKind::Busy, message));

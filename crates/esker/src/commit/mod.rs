@@ -14,6 +14,7 @@
 //! Lock order: `Group`'s state, then `front`. Nothing waits while holding `front`.
 
 pub mod ahead;
+pub mod checked;
 pub mod durability;
 pub mod fill;
 pub mod generation;
@@ -28,7 +29,7 @@ use crate::base::batch::{Batch, Ops};
 use crate::base::entry::OpsLen;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
-use crate::env::Env;
+use crate::env::{Env, Gate};
 use crate::log::frame::Layout;
 use crate::log::marks::Previous;
 use crate::log::writer::{LogFile, LogTail, Reservation};
@@ -103,6 +104,8 @@ pub struct Committer {
     fixed: Mutex<Option<(Arc<LogFile>, u64)>>,
     /// One thread prepares at a time. Held during I/O, never together with `front` by a waiter.
     preparing: Mutex<()>,
+    /// Opened when the order is let go.
+    released: Gate,
     /// A number of the present length: where payloads are measured, see [`OpsLen`].
     near: AtomicU64,
     /// Whether nothing was written since the last turn of the background sync.
@@ -128,7 +131,20 @@ struct Front {
     prepared: Option<Generation>,
     /// Whether the host was told that the next generation will be needed.
     asked: bool,
+    /// Whether somebody holds the order: no other write gets a number.
+    held: bool,
     closed: bool,
+}
+
+/// When a write may be given its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// As soon as nobody holds the order.
+    Any,
+    /// Only if this is the last number that was given out.
+    After(SeqNo),
+    /// Now: it is this write for which the order is held.
+    Held,
 }
 
 /// A place in the line. Dropped unfinished, it poisons the database: nothing behind a hole may be
@@ -172,6 +188,7 @@ impl Committer {
             sealed_log_bytes: 0,
             prepared: None,
             asked: false,
+            held: false,
             closed: false,
         };
         Self {
@@ -185,6 +202,7 @@ impl Committer {
             front: Mutex::new(front),
             fixed: Mutex::new(None),
             preparing: Mutex::new(()),
+            released: Gate::default(),
             near: AtomicU64::new(start.next.0),
             idle: AtomicBool::new(true),
             sealed_max: start.sealed_max,
@@ -238,14 +256,25 @@ impl Committer {
             // Nothing is on disk then, and still every write before it.
             return if durability == Durability::Sync { self.sync() } else { Ok(()) };
         }
+        self.commit_by(ops, durability, |bytes, layout| self.claim(ops, bytes, layout))
+    }
+
+    /// Commits `ops`, which are some, into the places that `claim` takes for them once they were
+    /// admitted.
+    fn commit_by<'a>(
+        &'a self,
+        ops: &impl Ops,
+        durability: Durability,
+        claim: impl FnOnce(usize, Layout) -> Result<Places<'a>>,
+    ) -> Result<()> {
         let least = self.blob_threshold;
         match Outlined::of(ops, least) {
             None => {
-                let places = self.enter(ops, Memtable::need(ops), Layout::Blocks)?;
+                let places = self.enter(Memtable::need(ops), Layout::Blocks, claim)?;
                 self.write(ops, ops, places, durability)
             }
             Some(mut large) => {
-                let places = self.enter(ops, Memtable::need(&large), Layout::Whole)?;
+                let places = self.enter(Memtable::need(&large), Layout::Whole, claim)?;
                 let Places { log_id, log, first, .. } = &places;
                 let offsets = Outlined::offsets(ops, least, log.payload_at(), *first);
                 large.place(*log_id, offsets);
@@ -255,11 +284,16 @@ impl Committer {
     }
 
     /// Admits a write and claims its places.
-    fn enter(&self, ops: &impl Ops, bytes: usize, layout: Layout) -> Result<Places<'_>> {
+    fn enter<'a>(
+        &'a self,
+        bytes: usize,
+        layout: Layout,
+        claim: impl FnOnce(usize, Layout) -> Result<Places<'a>>,
+    ) -> Result<Places<'a>> {
         // With nothing to flush there is nothing to wait for.
         let ended = || self.queue.is_empty() || self.host.stuck().is_some();
         self.pace.admit(&*self.env, bytes as u64, &self.poison, ended)?;
-        self.claim(ops, bytes, layout).inspect_err(|_| self.pace.cancel(bytes as u64))
+        claim(bytes, layout).inspect_err(|_| self.pace.cancel(bytes as u64))
     }
 
     /// Fills the places: `ops` go to the log, `records` into the memtable.
@@ -295,11 +329,30 @@ impl Committer {
 
     /// Takes places for `ops`, which need `bytes` of memtable; waits for room first.
     fn claim(&self, ops: &impl Ops, bytes: usize, layout: Layout) -> Result<Places<'_>> {
+        loop {
+            if let Some(places) = self.claim_at(Turn::Any, ops, bytes, layout)? {
+                return Ok(places);
+            }
+            self.wait_released()?;
+        }
+    }
+
+    /// The same, unless it is not its turn: then none, and nothing has changed.
+    fn claim_at(
+        &self,
+        turn: Turn,
+        ops: &impl Ops,
+        bytes: usize,
+        layout: Layout,
+    ) -> Result<Option<Places<'_>>> {
         let mut len = OpsLen::at(ops, SeqNo(self.near.load(SeqCst)));
         loop {
             let mut front = self.front.lock();
             if front.closed {
                 return Err(closed());
+            }
+            if !front.is_turn(turn) {
+                return Ok(None);
             }
             let Some(ticket) = self.line.ticket(front.tickets) else {
                 let count = front.tickets;
@@ -327,7 +380,7 @@ impl Committer {
                 if ask {
                     self.host.wake();
                 }
-                return Ok(Places { claim, log_id, log, memtable, slot, first });
+                return Ok(Some(Places { claim, log_id, log, memtable, slot, first }));
             }
             let full = self.queue.len() >= self.sealed_max;
             if !full && self.rotate(&mut front, bytes) {
@@ -467,7 +520,7 @@ impl Committer {
     pub fn mark(&self) -> Result<()> {
         self.poison.refuse()?;
         let mut front = self.front.lock();
-        if front.closed || !front.tail.owes_mark() {
+        if front.closed || front.held || !front.tail.owes_mark() {
             return Ok(());
         }
         let Some(ticket) = self.line.ticket(front.tickets) else { return Ok(()) };
@@ -496,6 +549,7 @@ impl Committer {
         self.line.wake_all();
         self.group.wake_all();
         self.queue.moved.open();
+        self.released.open();
         self.pace.wake_all();
     }
 

@@ -4,7 +4,7 @@ use super::handle::Handle;
 use super::range::{Range, bounds_of, removal_of, removal_of_prefix};
 use super::stream::{ValueReader, ValueWriter, get_range};
 use crate::base::batch::{Batch, Op};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, Lookup, check_key, check_value};
 use crate::base::value::{Key, Value};
@@ -28,6 +28,14 @@ impl Collection {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Errors: `InvalidArgument` if it is of another database than `handle`.
+    pub(super) fn check_owner(&self, handle: &Arc<Handle>) -> Result<()> {
+        if Arc::ptr_eq(&self.handle, handle) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("collection {:?} is of another database", self.name)))
     }
 
     /// Sets the value of a key, as durable as the database's default says.

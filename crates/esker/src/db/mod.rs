@@ -5,6 +5,7 @@
 //!   close     stop workers → sync the log → manifest with the log's final length → unlock
 //! ```
 
+mod atomic;
 mod background;
 mod care;
 mod catalog;
@@ -20,6 +21,7 @@ mod large;
 mod ledger;
 mod open;
 pub(crate) mod options;
+pub(crate) mod overlay;
 mod parts;
 mod publish;
 pub(crate) mod range;
@@ -27,6 +29,7 @@ pub(crate) mod report;
 pub(crate) mod stats;
 mod steps;
 pub(crate) mod stream;
+pub(crate) mod transaction;
 pub(crate) mod write_batch;
 
 use self::core::Core;

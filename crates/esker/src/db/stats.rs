@@ -22,6 +22,8 @@ impl Counter {
 /// What is counted since the open.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
+    pub(super) transactions: Counter,
+    pub(super) conflicts: Counter,
     pub(super) flushes: Counter,
     pub(super) compactions: Counter,
     pub(super) compaction_parts: Counter,
@@ -83,6 +85,10 @@ pub struct Stats {
     pub filter_passes: u64,
     /// How often the segment then had nothing for them: a read in vain.
     pub filter_false: u64,
+    /// Transactions that have written and committed since the open.
+    pub transactions: u64,
+    /// Transactions that lost against other writers since the open.
+    pub conflicts: u64,
     /// Memtables flushed since the open.
     pub flushes: u64,
     /// Compactions since the open.
@@ -146,6 +152,8 @@ impl Stats {
             filter_probes: filters.probes,
             filter_passes: filters.passes,
             filter_false: filters.false_passes,
+            transactions: core.counters.transactions.get(),
+            conflicts: core.counters.conflicts.get(),
             flushes: core.counters.flushes.get(),
             compactions: core.counters.compactions.get(),
             compaction_parts: core.counters.compaction_parts.get(),
@@ -205,6 +213,8 @@ impl Stats {
             ("filter_probes", self.filter_probes),
             ("filter_passes", self.filter_passes),
             ("filter_false", self.filter_false),
+            ("transactions", self.transactions),
+            ("conflicts", self.conflicts),
             ("flushes", self.flushes),
             ("compactions", self.compactions),
             ("compaction_parts", self.compaction_parts),

@@ -4,7 +4,7 @@ use super::collection::Collection;
 use super::handle::Handle;
 use super::range::{removal_of, removal_of_prefix};
 use crate::base::batch::{Batch, Op, Ops};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::key::Kind;
 use crate::commit::Durability;
 use std::ops::RangeBounds;
@@ -53,7 +53,7 @@ impl WriteBatch {
     ) -> Result<()> {
         match removal_of(&range)? {
             Some((start, end)) => self.push(Kind::RangeDelete, collection, &start, &end),
-            None => self.check_owner(collection),
+            None => collection.check_owner(&self.handle),
         }
     }
 
@@ -73,16 +73,8 @@ impl WriteBatch {
         self.remove_prefix(collection, "")
     }
 
-    fn check_owner(&self, to: &Collection) -> Result<()> {
-        if Arc::ptr_eq(&self.handle, &to.handle) {
-            return Ok(());
-        }
-        let name = to.name();
-        Err(Error::invalid(format!("collection {name:?} is of another database")))
-    }
-
     fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
-        self.check_owner(to)?;
+        to.check_owner(&self.handle)?;
         self.batch.push(Op { kind, collection: to.id, key, value })
     }
 

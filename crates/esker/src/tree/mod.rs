@@ -14,6 +14,7 @@
 pub mod flush;
 pub mod gaps;
 pub mod large;
+pub mod newer;
 pub mod scan;
 pub mod spans;
 pub mod version;

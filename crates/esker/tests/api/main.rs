@@ -9,6 +9,7 @@
 //! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
 //! | `large` | large values: sizes, written once, cleaned, damaged |
 //! | `threads` | batches stay whole under threads; syncs are shared |
+//! | `transactions` | every anomaly as a schedule, own writes, savepoints, keys swapped as one step |
 //! | `folders` | open, close, reopen, read-only, busy, what is refused and left untouched |
 //! | `care` | verify, checksum, stats |
 //! | `copies` | checkpoints: whole, of one moment, into empty folders |
@@ -27,6 +28,7 @@ mod ranges;
 mod removals;
 mod snapshots;
 mod threads;
+mod transactions;
 mod writes;
 
 use esker::{Collection, Db, Options, Range};

@@ -1,0 +1,223 @@
+//! The pairs of a snapshot with a transaction's own writes over them.
+//!
+//! ```text
+//!   snapshot      a   c   d   f        covered by the transaction: [c, d]
+//!   own           a×      d   e
+//!   given                 d   e   f
+//! ```
+//!
+//! 1. Either end looks one pair ahead in each source; what it has looked at and not given belongs to
+//!    whoever comes to it, the other end too. So the ends meet exactly once.
+//! 2. What was looked at counts as read, given or not: that nothing lies before it was learned.
+
+use super::range::{FullBounds, Range};
+use crate::base::error::{Error, Result};
+use crate::base::id::CollectionId;
+use crate::base::value::{Key, Value};
+use crate::txn::reads::Reads;
+use crate::txn::writes::{Own, Writes};
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::iter::FusedIterator;
+use std::ops::Bound;
+
+/// The pairs of a range in key order, from both ends, as a transaction sees them.
+///
+/// What it has walked over counts as read when it is dropped: all of the range once it has ended, else
+/// as far as either end has looked. After an error it stays at that error.
+pub struct TransactionRange<'a> {
+    writes: &'a Writes,
+    reads: &'a RefCell<Reads>,
+    collection: CollectionId,
+    /// What the snapshot has, and the transaction does not cover.
+    pairs: Range,
+    /// By user key.
+    own: Box<dyn DoubleEndedIterator<Item = (&'a [u8], Own<'a>)> + 'a>,
+    front: Heads<'a>,
+    back: Heads<'a>,
+    walked: Walked,
+    failed: Option<Error>,
+}
+
+/// Which end of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Front,
+    Back,
+}
+
+/// What either source gives next at one end, if it was looked at already.
+#[derive(Default)]
+struct Heads<'a> {
+    pair: Option<(Key, Value)>,
+    own: Option<(&'a [u8], Own<'a>)>,
+}
+
+/// How far the snapshot was looked at, in full keys.
+struct Walked {
+    start: Box<[u8]>,
+    end: Box<[u8]>,
+    /// The first key behind what the front has seen, and the last one that the back has.
+    front: Option<Box<[u8]>>,
+    back: Option<Box<[u8]>>,
+    whole: bool,
+}
+
+impl Walked {
+    fn new(start: Bound<Box<[u8]>>, end: Bound<Box<[u8]>>) -> Self {
+        let start = match start {
+            Bound::Included(key) => key,
+            Bound::Excluded(key) => after(&key),
+            Bound::Unbounded => Box::default(),
+        };
+        let end = match end {
+            Bound::Included(key) => after(&key),
+            Bound::Excluded(key) => key,
+            // Above every collection.
+            Bound::Unbounded => [u8::MAX; CollectionId::BYTES + 1].into(),
+        };
+        Self { start, end, front: None, back: None, whole: false }
+    }
+}
+
+impl<'a> TransactionRange<'a> {
+    /// `pairs`, which lie within `bounds` of a collection, with `writes` over them.
+    pub(super) fn new(
+        (writes, reads): (&'a Writes, &'a RefCell<Reads>),
+        collection: CollectionId,
+        pairs: Range,
+        bounds: FullBounds,
+    ) -> Self {
+        let (start, end) = bounds;
+        let own = writes.range((start.as_ref().map(|key| &**key), end.as_ref().map(|key| &**key)));
+        let own = own.map(|(full, own)| (full.get(CollectionId::BYTES..).unwrap_or_default(), own));
+        let (own, walked) = (Box::new(own), Walked::new(start, end));
+        let (front, back, failed) = Default::default();
+        Self { writes, reads, collection, pairs, own, front, back, walked, failed }
+    }
+
+    /// The next pair of the snapshot that the transaction does not cover.
+    fn look(&mut self, side: Side) -> Result<Option<(Key, Value)>> {
+        loop {
+            let next = match side {
+                Side::Front => self.pairs.next(),
+                Side::Back => self.pairs.next_back(),
+            };
+            let Some((key, value)) = next.transpose()? else {
+                self.walked.whole = true;
+                return Ok(None);
+            };
+            let full = [&self.collection.0.to_be_bytes()[..], &key].concat().into_boxed_slice();
+            let is_covered = self.writes.covers(&full);
+            match side {
+                Side::Front => self.walked.front = Some(after(&full)),
+                Side::Back => self.walked.back = Some(full),
+            }
+            if !is_covered {
+                return Ok(Some((key, value)));
+            }
+        }
+    }
+
+    /// What either source gives next at this end; where it has ended, what the other end holds.
+    fn fill(&mut self, side: Side) -> Result<&mut Heads<'a>> {
+        let lacks_pair = match side {
+            Side::Front => self.front.pair.is_none(),
+            Side::Back => self.back.pair.is_none(),
+        };
+        let pair = if lacks_pair && !self.walked.whole { self.look(side)? } else { None };
+        let (here, there) = match side {
+            Side::Front => (&mut self.front, &mut self.back),
+            Side::Back => (&mut self.back, &mut self.front),
+        };
+        if lacks_pair {
+            here.pair = pair.or_else(|| there.pair.take());
+        }
+        if here.own.is_none() {
+            let own = match side {
+                Side::Front => self.own.next(),
+                Side::Back => self.own.next_back(),
+            };
+            here.own = own.or_else(|| there.own.take());
+        }
+        Ok(here)
+    }
+
+    /// The next pair at this end.
+    fn step(&mut self, side: Side) -> Result<Option<(Key, Value)>> {
+        loop {
+            let heads = self.fill(side)?;
+            let order = match (&heads.pair, &heads.own) {
+                (None, None) => return Ok(None),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((pair, _)), Some((own, _))) => match side {
+                    Side::Front => (**pair).cmp(own),
+                    Side::Back => (**own).cmp(pair),
+                },
+            };
+            if order == Ordering::Less {
+                return Ok(heads.pair.take());
+            }
+            if order == Ordering::Equal {
+                // What the transaction has written hides it.
+                heads.pair = None;
+            }
+            if let Some((key, Own::Put(value))) = heads.own.take() {
+                return Ok(Some((Key::from(key), Value::copied(value))));
+            }
+        }
+    }
+
+    fn next_at(&mut self, end: Side) -> Option<Result<(Key, Value)>> {
+        if let Some(error) = &self.failed {
+            return Some(Err(error.clone()));
+        }
+        let stepped = self.step(end);
+        self.failed = stepped.as_ref().err().cloned();
+        stepped.transpose()
+    }
+}
+
+/// The first key above `key`.
+fn after(key: &[u8]) -> Box<[u8]> {
+    [key, b"\0"].concat().into()
+}
+
+impl Iterator for TransactionRange<'_> {
+    type Item = Result<(Key, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_at(Side::Front)
+    }
+}
+
+impl DoubleEndedIterator for TransactionRange<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.next_at(Side::Back)
+    }
+}
+
+impl FusedIterator for TransactionRange<'_> {}
+
+impl Drop for TransactionRange<'_> {
+    fn drop(&mut self) {
+        let Walked { start, end, front, back, whole } = &self.walked;
+        let mut reads = self.reads.borrow_mut();
+        if *whole {
+            return reads.interval(start, end);
+        }
+        if let Some(front) = front {
+            reads.interval(start, front);
+        }
+        if let Some(back) = back {
+            reads.interval(back, end);
+        }
+    }
+}
+
+impl std::fmt::Debug for TransactionRange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransactionRange").finish_non_exhaustive()
+    }
+}
