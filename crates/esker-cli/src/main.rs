@@ -9,10 +9,11 @@
 //! esker count DB C [--prefix P]                       esker blob FILE [--values] [--json]
 //!                                                     esker manifest DB
 //!                                                     esker audit DB [--json]
-//!                                                     esker checkpoint DB FOLDER
+//! esker backup DB FOLDER [--keep N]                   esker checkpoint DB FOLDER
+//! esker restore FOLDER DB [--number N]
 //! ```
 //!
-//! 1. Exit 0: done. 1: `get` found nothing, `verify` or `audit` damage. 2: an error, told in one line on
+//! 1. Exit 0: done. 1: `get` found nothing, `verify`, `audit` or `backup` damage. 2: an error, told in one line on
 //!    standard error. A reader that closes the pipe is no error.
 //! 2. A verb is a file in `verbs/`: its arguments, and `run`. None knows another.
 //! 3. Verbs that only read open the database read-only, and write no byte of it.

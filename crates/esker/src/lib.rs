@@ -58,6 +58,7 @@ pub mod db;
 pub use base::error::{Error, ErrorKind, Result};
 pub use base::value::{Key, Value};
 pub use commit::Durability;
+pub use db::backup::{Backup, BackupReport};
 pub use db::checkpoint::CheckpointReport;
 pub use db::collection::{Collection, Snapshot, View};
 pub use db::options::{Compaction, Options};

@@ -1,4 +1,5 @@
-//! Power loss at every file-system call of what looks after a database: checkpoints.
+//! Power loss at every file-system call of what looks after a database: checkpoints, backups,
+//! restores.
 //!
 //! ```text
 //!   a database ─▶ for each call n of the work: run it, die at n ─▶ images ─▶ nothing lost?
@@ -7,6 +8,7 @@
 //!
 //! 1. The database that is copied opens with all it had, whatever call was the last.
 //! 2. What is copied to is no database, or the whole one: never another.
+//! 3. A backup that was there stays, and is restored as it was; one that is there is whole.
 //!
 //! `ESKER_LONG=n` and `ESKER_SEED` work as in the other harnesses.
 
@@ -190,7 +192,135 @@ fn checkpoints(seed: u64) -> Checked {
 /// A crash at any call of a checkpoint leaves the database as it was, and the copy whole or refused.
 #[test]
 fn a_checkpoint_that_was_cut_short_is_no_database_and_harms_none() {
-    for_seeds("checkpoint", 12, checkpoints);
+    for_seeds("checkpoint", 5, checkpoints);
     CHECKPOINTS.print("checkpoint");
     CHECKPOINTS.must_have_seen(&["whole", "refused"]);
+}
+
+static BACKUPS: Tally = Tally::new();
+
+/// Where backups lie.
+fn backups() -> &'static Path {
+    Path::new("/backups")
+}
+
+fn backup_at(world: &Arc<Sim>, setup: &Setup) -> esker::Result<Db> {
+    let db = setup.options(world).open(dir())?;
+    let c = db.collection(Which(0).name())?;
+    (0..3).try_for_each(|turn| c.insert(LATER, vec![turn; 700]))?;
+    db.backup_with(backups(), &mut |_, _| {
+        // Takes files out of the manifest that are being copied.
+        let _ = c.insert(LATER, vec![7; 600]).and_then(|()| db.compact());
+    })?;
+    Ok(db)
+}
+
+/// What a backup holds, restored in a copy of the world.
+fn restored(image: &Arc<Sim>, setup: &Setup, number: u64) -> Checked<Contents> {
+    let copy = image.snapshot();
+    let (options, to) = (setup.options(&copy), Path::new("/restored"));
+    let restored = options.restore_with(backups(), Some(number), to, &mut |_, _| {});
+    let restored = restored.map_err(text)?;
+    let found = found(&copy, setup, to)?.ok_or("a restore is no database")?;
+    if found.checksum != restored.checksum {
+        return Err(format!("backup {number} noted another checksum than it has"));
+    }
+    Ok(found)
+}
+
+fn backed_up(seed: u64) -> Checked {
+    let mut dice = Dice::new(seed);
+    let setup = Setup::any(&mut dice, &SLABS);
+    let (world, before) = some_database(&setup, &mut dice)?;
+    drop(backup_at(&world, &setup).map_err(text)?);
+    let first = restored(&world, &setup, 1)?;
+    if first.pairs != before.pairs {
+        return Err("the first backup lacks something".into());
+    }
+    let session = Session::open(&world, &setup).map_err(text)?;
+    fill(&session, &mut dice, 20)?;
+    let now = contents(&session.db)?;
+    session.db.close().map_err(text)?;
+    let mut fork = dice.fork();
+    let work = |world: &Arc<Sim>| backup_at(world, &setup).map(drop);
+    let calls = at_every_call(&world, &setup, &mut dice, work, |image| {
+        BACKUPS.add("images", 1);
+        let source = found(image, &setup, dir())?.ok_or("the source does not open")?;
+        if source.pairs != now.pairs {
+            return Err("the source lost something".into());
+        }
+        let listed = setup.options(image).backups(backups()).map_err(text)?;
+        if restored(image, &setup, 1)? != first {
+            return Err("the first backup is another now".into());
+        }
+        match listed.len() {
+            1 => BACKUPS.add("cut short", 1),
+            _ => {
+                BACKUPS.add("whole", 1);
+                if restored(image, &setup, 2)?.pairs != now.pairs {
+                    return Err("the second backup is another database".into());
+                }
+            }
+        }
+        if fork.one_in(4) {
+            let report = backup_at(image, &setup).and_then(|db| db.backup(backups()));
+            let report = report.map_err(text)?;
+            if !report.damages.is_empty()
+                || restored(image, &setup, report.number)?.pairs != now.pairs
+            {
+                return Err(format!("the next backup is not whole: {report:?}"));
+            }
+        }
+        Ok(())
+    })?;
+    BACKUPS.add("calls", calls);
+    Ok(())
+}
+
+/// A crash at any call of a backup leaves the database and the backups before it as they were, and a
+/// new backup whole or none.
+#[test]
+fn a_backup_that_was_cut_short_is_none_and_harms_none() {
+    for_seeds("backup", 3, backed_up);
+    BACKUPS.print("backup");
+    BACKUPS.must_have_seen(&["whole", "cut short"]);
+}
+
+static RESTORES: Tally = Tally::new();
+
+fn restores(seed: u64) -> Checked {
+    let mut dice = Dice::new(seed);
+    let setup = Setup::any(&mut dice, &SLABS);
+    let (world, _) = some_database(&setup, &mut dice)?;
+    drop(backup_at(&world, &setup).map_err(text)?);
+    let want = restored(&world, &setup, 1)?;
+    let to = Path::new("/far/away");
+    let mut fork = dice.fork();
+    let work = |world: &Arc<Sim>| setup.options(world).restore(backups(), to).map(drop);
+    let calls = at_every_call(&world, &setup, &mut dice, work, |image| {
+        RESTORES.add("images", 1);
+        match found(image, &setup, to)? {
+            Some(found) if found == want => RESTORES.add("whole", 1),
+            Some(_) => return Err("what was restored is another database".into()),
+            None => RESTORES.add("refused", 1),
+        }
+        if fork.one_in(4) {
+            clear(image, to);
+            work(image).map_err(text)?;
+            found(image, &setup, to)?
+                .filter(|found| *found == want)
+                .ok_or("not the second time")?;
+        }
+        Ok(())
+    })?;
+    RESTORES.add("calls", calls);
+    Ok(())
+}
+
+/// A crash at any call of a restore leaves a whole database or none, and the backups as they were.
+#[test]
+fn a_restore_that_was_cut_short_is_no_database() {
+    for_seeds("restore", 12, restores);
+    RESTORES.print("restore");
+    RESTORES.must_have_seen(&["whole", "refused"]);
 }

@@ -1,6 +1,7 @@
 //! The verbs: one a file, none knows another.
 
 mod audit;
+mod backup;
 mod blob;
 mod checkpoint;
 mod collections;
@@ -10,6 +11,7 @@ mod load;
 mod log;
 mod manifest;
 mod put;
+mod restore;
 mod rm;
 mod scan;
 mod segment;
@@ -35,6 +37,8 @@ pub(crate) enum Verb {
     Verify(verify::Verify),
     Audit(audit::Audit),
     Checkpoint(checkpoint::Checkpoint),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Log(log::Log),
     Segment(segment::Segment),
     Blob(blob::Blob),
@@ -56,6 +60,8 @@ pub(crate) fn run(verb: Verb) -> Result<Outcome> {
         Verb::Verify(verb) => verb.run(),
         Verb::Audit(verb) => verb.run(),
         Verb::Checkpoint(verb) => verb.run(),
+        Verb::Backup(verb) => verb.run(),
+        Verb::Restore(verb) => verb.run(),
         Verb::Log(verb) => verb.run(),
         Verb::Segment(verb) => verb.run(),
         Verb::Blob(verb) => verb.run(),

@@ -80,7 +80,7 @@ impl Db {
 pub(super) struct Moment {
     /// What a manifest of these files alone says.
     pub(super) state: State,
-    _version: Arc<Version>,
+    pub(super) version: Arc<Version>,
 }
 
 impl Core {
@@ -89,7 +89,7 @@ impl Core {
         // Under it no edit is recorded and no version shown: both are of the same moment.
         let ledger = writing.ledger.lock();
         let state = alone(ledger.state().clone());
-        Moment { state, _version: self.views.load_full().version.clone() }
+        Moment { state, version: self.views.load_full().version.clone() }
     }
 }
 
@@ -103,21 +103,16 @@ fn alone(mut state: State) -> State {
 }
 
 impl Moment {
-    /// Its files with their lengths, segments first.
-    pub(super) fn files(&self) -> impl Iterator<Item = (FileName, u64)> {
-        files_of(&self.state)
-    }
-
     fn link_to(
         &self,
         core: &Core,
         target: &Target,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<CheckpointReport> {
-        let total = self.files().map(|(_, bytes)| bytes).sum();
+        let total = files_of(&self.state).map(|(_, bytes)| bytes).sum();
         let (checksum, sequence) = (self.state.total(), self.state.flushed.0);
         let mut report = CheckpointReport { checksum, sequence, ..Default::default() };
-        for (name, bytes) in self.files() {
+        for (name, bytes) in files_of(&self.state) {
             let (from, to) = (path_in(&core.dir, name), path_in(&target.dir, name));
             match core.env.link(&from, &to) {
                 Ok(()) => {}

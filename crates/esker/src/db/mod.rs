@@ -7,6 +7,7 @@
 
 mod atomic;
 mod background;
+pub(crate) mod backup;
 mod care;
 mod catalog;
 pub(crate) mod checkpoint;

@@ -117,6 +117,15 @@ pub(super) fn read(
     Ok(Some((state, ReadReport { file, bytes, transactions, torn_at, torn_bytes, others })))
 }
 
+/// Reads a manifest that must be whole. See [`Store::decode`](super::Store::decode).
+pub(super) fn decode(file: FileId, bytes: &[u8]) -> Result<State> {
+    let Replayed { state, whole, .. } = replay(file, bytes, &mut |_| {})?;
+    state.filter(|_| whole == bytes.len()).ok_or_else(|| {
+        let (name, at) = (FileKind::Manifest.name(file), to_u64(whole));
+        Error::corruption(name, at, "a complete manifest", "a cut one")
+    })
+}
+
 /// Calls `each` for every transaction of the manifest that wins, from the first, checking the chain
 /// of balances on the way; then says what was read. None if there is no database.
 ///

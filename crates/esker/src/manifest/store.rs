@@ -113,23 +113,27 @@ impl Store {
         }
     }
 
+    /// The bytes of a complete manifest, numbered `id`: what [`Self::create`] would write.
+    ///
+    /// Errors: `InvalidArgument` as of [`Self::create`].
+    pub fn encode(id: FileId, state: &State) -> Result<Vec<u8>> {
+        Ok(encode(id, state)?.bytes)
+    }
+
+    /// What a complete manifest, numbered `id`, says: the reverse of [`Self::encode`].
+    ///
+    /// Errors: `Corruption` if a byte is not as it was written; `Unsupported` for a newer format.
+    pub fn decode(id: FileId, bytes: &[u8]) -> Result<State> {
+        read::decode(id, bytes)
+    }
+
     fn try_create(
         env: &Arc<dyn Env>,
         dir: &Path,
         id: FileId,
         state: &State,
     ) -> Result<Self, Failed> {
-        if id >= state.next_file {
-            let message = format!("manifest number {id}: want one below {}", state.next_file);
-            return Err(Failed::Incomplete(Error::invalid(message)));
-        }
-        let (edit, whole) = state.as_edit();
-        let refused = |error: Error| error.with_kind(ErrorKind::InvalidArgument);
-        let state = State::restore(&edit, &whole).map_err(refused).map_err(Failed::Incomplete)?;
-        let mut chain = Chain::new(id);
-        let mut bytes = Vec::new();
-        chain.seal(&format!("{HEADER} {VERSION} {id}"), &mut bytes);
-        seal(&mut chain, &edit, &whole, 1, &mut bytes);
+        let Encoded { state, chain, bytes } = encode(id, state).map_err(Failed::Incomplete)?;
         let name = FileKind::Manifest.name(id);
         let failed = |doing| move |error| Error::io(format!("{doing} {name}"), error);
         let file = env
@@ -213,6 +217,29 @@ impl Store {
         let whole = segments.chain(blobs).fold(FIXED_BYTES, u64::saturating_add);
         self.bytes > whole.saturating_mul(2).saturating_add(ROLLOVER_BYTES)
     }
+}
+
+/// A complete manifest that is not written yet.
+struct Encoded {
+    state: State,
+    chain: Chain,
+    bytes: Vec<u8>,
+}
+
+/// Errors: `InvalidArgument` if `id` is not below the state's `next_file`, or the state breaks one
+/// of its invariants.
+fn encode(id: FileId, state: &State) -> Result<Encoded> {
+    if id >= state.next_file {
+        let message = format!("manifest number {id}: want one below {}", state.next_file);
+        return Err(Error::invalid(message));
+    }
+    let (edit, whole) = state.as_edit();
+    let refused = |error: Error| error.with_kind(ErrorKind::InvalidArgument);
+    let state = State::restore(&edit, &whole).map_err(refused)?;
+    let (mut chain, mut bytes) = (Chain::new(id), Vec::new());
+    chain.seal(&format!("{HEADER} {VERSION} {id}"), &mut bytes);
+    seal(&mut chain, &edit, &whole, 1, &mut bytes);
+    Ok(Encoded { state, chain, bytes })
 }
 
 /// Appends a transaction to `out`.

@@ -1,4 +1,4 @@
-//! Second databases of the same contents: checkpoints.
+//! Second databases of the same contents: checkpoints, and what is restored from backups.
 
 use super::{folder, open, small};
 use esker::{Checksum, Collection, Db, ErrorKind};
@@ -111,4 +111,187 @@ fn a_checkpoint_of_an_empty_database_is_one() {
     assert_eq!((report.files, report.checksum), (0, db.checksum().unwrap()));
     let db = small().create_if_missing(false).open(&copy).unwrap();
     assert!(db.collections().unwrap().is_empty() && !db.recovery().created);
+}
+
+/// The names in a folder that begin so.
+fn names(folder: &Path, prefix: &str) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn each_backup_is_restored_as_it_was_and_copies_only_what_is_new() {
+    let (source, backups, copies) = (folder(), folder(), folder());
+    let db = small().background_compaction(false).open(source.path()).unwrap();
+    let c = db.collection("c").unwrap();
+    let mut made = Vec::new();
+    for round in 0..4 {
+        fill(&c, round * 500..(round + 1) * 500);
+        let mut last = 0;
+        let report = db
+            .backup_with(backups.path(), &mut |done, total| {
+                assert!(last < done && done <= total);
+                last = done;
+            })
+            .unwrap();
+        assert_eq!((report.number, report.bytes_copied), (u64::from(round) + 1, last));
+        assert!(report.files_copied < report.files || round == 0, "{report:?}");
+        made.push((contents(&db), report.checksum));
+    }
+    let again = db.backup(backups.path()).unwrap();
+    assert_eq!((again.files_copied, again.damages), (0, vec![]));
+    db.compact().unwrap();
+    let listed = small().backups(backups.path()).unwrap();
+    assert_eq!(listed.iter().map(|backup| backup.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    for (index, want) in made.iter().enumerate() {
+        let copy = copies.path().join(index.to_string());
+        let number = Some(index as u64 + 1);
+        let restored = small().restore_with(backups.path(), number, &copy, &mut |_, _| {});
+        assert_eq!(restored.unwrap(), listed[index]);
+        assert_eq!(opened(&copy), *want, "backup {index}");
+    }
+    let newest = copies.path().join("newest");
+    assert_eq!(small().restore(backups.path(), &newest).unwrap().number, 5);
+    assert_eq!(opened(&newest), made[3]);
+}
+
+/// A database that goes on from an older backup writes other files under numbers that newer backups
+/// have; neither may be taken for the other.
+#[test]
+fn two_histories_from_one_backup_do_not_mix() {
+    let (source, backups, copies) = (folder(), folder(), folder());
+    let options = small().background_compaction(false);
+    let db = options.open(source.path()).unwrap();
+    let c = db.collection("c").unwrap();
+    fill(&c, 0..300);
+    db.backup(backups.path()).unwrap();
+    let forks = ["a", "b"].map(|name| {
+        let fork = copies.path().join(name);
+        options.restore(backups.path(), &fork).unwrap();
+        options.open(&fork).unwrap()
+    });
+    let mut want = Vec::new();
+    for (db, byte) in [(&forks[0], 1), (&forks[1], 2), (&forks[0], 3)] {
+        // As many bytes each time.
+        let c = db.collection("c").unwrap();
+        (0..40_u8).for_each(|key| c.insert([key], vec![byte; 2500]).unwrap());
+        let report = db.backup(backups.path()).unwrap();
+        want.push((contents(db), report.checksum));
+    }
+    let numbers: Vec<_> =
+        names(backups.path(), "seg-").iter().map(|n| n[..10].to_owned()).collect();
+    assert!(numbers.windows(2).any(|pair| pair[0] == pair[1]), "the numbers collide: {numbers:?}");
+    for (index, want) in want.iter().enumerate() {
+        let copy = copies.path().join(index.to_string());
+        let number = Some(index as u64 + 2);
+        options.restore_with(backups.path(), number, &copy, &mut |_, _| {}).unwrap();
+        assert_eq!(opened(&copy), *want, "backup {index}");
+    }
+}
+
+#[test]
+fn backups_that_are_not_kept_take_no_space_and_the_others_are_whole() {
+    let (source, backups, copies) = (folder(), folder(), folder());
+    let (db, c) = open(source.path());
+    for round in 0..5 {
+        fill(&c, round * 200..(round + 1) * 200);
+        db.backup(backups.path()).unwrap();
+        db.compact().unwrap();
+    }
+    let before = names(backups.path(), "seg-").len();
+    assert_eq!(small().keep_backups(backups.path(), 9).unwrap(), 5);
+    assert_eq!(small().keep_backups(backups.path(), 2).unwrap(), 2);
+    assert_eq!(names(backups.path(), "backup-"), ["backup-000004", "backup-000005"]);
+    assert!(names(backups.path(), "seg-").len() < before);
+    let error = small().keep_backups(backups.path(), 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    for number in [4, 5] {
+        let copy = copies.path().join(number.to_string());
+        small().restore_with(backups.path(), Some(number), &copy, &mut |_, _| {}).unwrap();
+        opened(&copy);
+    }
+    let gone = small().restore_with(backups.path(), Some(1), copies.path(), &mut |_, _| {});
+    assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// Every kind of file of a backup, with any byte changed, or cut, or away.
+#[test]
+fn a_damaged_backup_is_refused_by_name_and_the_next_one_is_whole() {
+    let (source, backups, copies) = (folder(), folder(), folder());
+    let (db, c) = open(source.path());
+    fill(&c, 0..400);
+    db.backup(backups.path()).unwrap();
+    let kinds = ["backup-", "seg-", "blob-"].map(|kind| names(backups.path(), kind));
+    for name in kinds.iter().filter_map(|names| names.first()) {
+        let path = backups.path().join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 1;
+        for damaged in [Some(&flipped[..]), Some(&bytes[..bytes.len() / 2]), None] {
+            std::fs::remove_file(&path).unwrap();
+            if let Some(damaged) = damaged {
+                std::fs::write(&path, damaged).unwrap();
+            }
+            let copy = copies.path().join("damaged");
+            let error = small().restore(backups.path(), &copy).unwrap_err();
+            if damaged.is_some() || !name.starts_with("backup-") {
+                assert_eq!(error.kind(), ErrorKind::Corruption, "{name}: {error}");
+                assert!(error.message().contains(name), "{error}");
+                assert!(small().open(&copy).is_err() || names(&copy, "seg-").is_empty());
+            }
+            let _ = std::fs::remove_dir_all(&copy);
+        }
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    let text = backups.path().join(&kinds[0][0]);
+    std::fs::write(&text, "no text").unwrap();
+    let segment = backups.path().join(&kinds[1][0]);
+    std::fs::remove_file(segment).unwrap();
+    let report = db.backup(backups.path()).unwrap();
+    assert_eq!(report.damages.len(), 1, "{report:?}");
+    let copy = copies.path().join("copy");
+    assert_eq!(small().restore(backups.path(), &copy).unwrap().number, 2);
+    assert_eq!(opened(&copy), (contents(&db), report.checksum));
+}
+
+#[test]
+fn a_backup_of_a_damaged_database_fails_and_leaves_those_before() {
+    let (source, backups, copies) = (folder(), folder(), folder());
+    let (db, c) = open(source.path());
+    fill(&c, 0..100);
+    let first = db.backup(backups.path()).unwrap();
+    fill(&c, 100..500);
+    db.flush().unwrap();
+    let before = names(source.path(), "seg-");
+    let newest = source.path().join(before.last().unwrap());
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let error = db.backup(backups.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+    let copy = copies.path().join("copy");
+    assert_eq!(small().restore(backups.path(), &copy).unwrap().checksum, first.checksum);
+    opened(&copy);
+}
+
+#[test]
+fn backups_go_into_their_own_folder_and_restores_into_an_empty_one() {
+    let (source, backups, foreign) = (folder(), folder(), folder());
+    let (db, _) = open(source.path());
+    std::fs::write(foreign.path().join("letter"), "dear").unwrap();
+    for taken in [foreign.path(), source.path()] {
+        let error = db.backup(taken).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    }
+    let none = small().restore(backups.path(), backups.path().join("none"));
+    assert_eq!(none.unwrap_err().kind(), ErrorKind::NotFound);
+    db.backup(backups.path()).unwrap();
+    for taken in [foreign.path(), backups.path(), source.path()] {
+        let error = small().restore(backups.path(), taken).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::Busy), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(foreign.path()).unwrap().count(), 1);
 }

@@ -12,7 +12,7 @@
 //! | `transactions` | every anomaly as a schedule, own writes, savepoints, keys swapped as one step |
 //! | `folders` | open, close, reopen, read-only, busy, what is refused and left untouched |
 //! | `care` | verify, checksum, stats |
-//! | `copies` | checkpoints: whole, of one moment, into empty folders |
+//! | `copies` | checkpoints and backups: whole, of one moment, incremental, damaged |
 //!
 //! What holds for a set of pairs holds in every [`Shape`] in which they may lie.
 
