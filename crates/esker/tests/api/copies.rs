@@ -267,9 +267,10 @@ fn a_backup_of_a_damaged_database_fails_and_leaves_those_before() {
     db.flush().unwrap();
     let before = names(source.path(), "seg-");
     let newest = source.path().join(before.last().unwrap());
-    let mut bytes = std::fs::read(&newest).unwrap();
-    bytes[20] ^= 1;
-    std::fs::write(&newest, bytes).unwrap();
+    // In place: the file is mapped, and must not be cut.
+    let byte = [std::fs::read(&newest).unwrap()[20] ^ 1];
+    let file = std::fs::File::options().write(true).open(&newest).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &byte, 20).unwrap();
     let error = db.backup(backups.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
     let copy = copies.path().join("copy");
