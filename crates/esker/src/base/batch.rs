@@ -27,6 +27,16 @@ pub trait Ops {
     fn count(&self) -> usize;
     /// In order.
     fn iter(&self) -> impl Iterator<Item = Op<'_>>;
+
+    /// Whether they may go ahead, asked under the lock that numbers them, before they are: what has a
+    /// lower number is known then. It must not wait, and may be asked more than once.
+    fn admit(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Told once, under the same lock, when they have their numbers: they will be visible, or the
+    /// database becomes read-only.
+    fn numbered(&self) {}
 }
 
 impl Ops for Op<'_> {

@@ -35,11 +35,12 @@ impl Committer {
         Ok(number)
     }
 
-    /// Seals what was written so far and claims the place of `number`, if it is still ahead.
+    /// Seals what was written so far and claims the place of `number`, if it is still ahead and
+    /// `admit` lets it, which is asked as [`Ops::admit`](crate::base::batch::Ops::admit) is.
     ///
-    /// Errors: `Busy` if writes have caught up with it; `ReadOnly` after an earlier failure; `Io` if
+    /// Errors: those of `admit`; `Busy` if writes have caught up with it; `ReadOnly` after an earlier failure; `Io` if
     /// no generation could be prepared; `InvalidArgument` on a closed database. Nothing is claimed.
-    pub fn claim_ahead(&self, number: SeqNo) -> Result<Ahead<'_>> {
+    pub fn claim_ahead(&self, number: SeqNo, admit: impl Fn() -> Result<()>) -> Result<Ahead<'_>> {
         loop {
             self.poison.refuse()?;
             let mut front = self.front.lock();
@@ -51,6 +52,7 @@ impl Committer {
                 self.wait_released()?;
                 continue;
             }
+            admit()?;
             if front.next > number {
                 let message = "too many writes were made during an ingest: split it and try again";
                 return Err(Error::new(ErrorKind::Busy, message));

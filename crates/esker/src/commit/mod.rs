@@ -354,6 +354,7 @@ impl Committer {
             if !front.is_turn(turn) {
                 return Ok(None);
             }
+            ops.admit()?;
             let Some(ticket) = self.line.ticket(front.tickets) else {
                 let count = front.tickets;
                 drop(front);
@@ -371,6 +372,7 @@ impl Committer {
                 }
                 let log = front.tail.reserve(&len, first, layout)?;
                 let claim = self.step_in(&mut front, ticket, log.last());
+                ops.numbered();
                 let log_id = front.generation.log_id;
                 let memtable = front.generation.memtable.clone();
                 let half_full = memtable.used_bytes() * 2 >= memtable.capacity()

@@ -1,7 +1,7 @@
 //! Which collections there are: ordinary records of the system collection.
 //!
 //! ```text
-//! collection 0, key "collection/" ‖ name   value 01 ‖ id: u32 LE
+//! collection 0, key "collection/" ‖ path   value 01 ‖ id: u32 LE
 //! collection 0, key "next-collection"      value 01 ‖ id: u32 LE      the next id to give out
 //! ```
 //!
@@ -9,78 +9,119 @@
 //!    collection is there exactly if the batch that made it is.
 //! 2. An id is never given out twice: the counter commits with the collection (MOSS-9).
 //! 3. The first byte of a value is its version: more fields may follow behind a higher one.
+//! 4. A path names its parents: `users/archive` is a child of `users`. All that lies below a path
+//!    lies together in the order of paths.
 
-use crate::base::batch::{Batch, Op};
+use super::identity::{Identity, Life};
 use crate::base::coding::Decoder;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::CollectionId;
-use crate::base::key::Kind;
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included};
+use std::sync::Arc;
 
-const NAME_PREFIX: &[u8] = b"collection/";
+const PATH_PREFIX: &[u8] = b"collection/";
 const NEXT_ID: &[u8] = b"next-collection";
 const VERSION: u8 = 1;
-/// The longest name of a collection.
-pub const NAME_BYTES_MAX: usize = 255;
+/// The longest path of a collection.
+pub const PATH_BYTES_MAX: usize = 255;
 
-/// The collections by name.
-#[derive(Clone, Debug)]
+/// The collections by path.
+#[derive(Debug)]
 pub struct Catalog {
-    by_name: BTreeMap<String, CollectionId>,
+    by_path: BTreeMap<Arc<str>, Arc<Identity>>,
     next: CollectionId,
 }
 
 impl Default for Catalog {
     fn default() -> Self {
-        Self { by_name: BTreeMap::new(), next: CollectionId(1) }
+        Self { by_path: BTreeMap::new(), next: CollectionId(1) }
     }
 }
 
 impl Catalog {
     /// Takes in one record of the system collection; others than the catalog's are left alone.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if let Some(name) = key.strip_prefix(NAME_PREFIX) {
-            let name = std::str::from_utf8(name).map_err(|_| bad_record(key, "a name in UTF-8"))?;
-            self.by_name.insert(name.to_owned(), decode(key, value)?);
+        if let Some(path) = key.strip_prefix(PATH_PREFIX) {
+            let path = std::str::from_utf8(path).map_err(|_| bad_record(key, "a path in UTF-8"))?;
+            let path: Arc<str> = path.into();
+            let identity = Identity::new(decode(key, value)?, path.clone(), Life::Alive);
+            self.by_path.insert(path, identity);
         } else if key == NEXT_ID {
             self.next = decode(key, value)?;
         }
         Ok(())
     }
 
-    /// The collection called `name`.
-    pub fn find(&self, name: &str) -> Option<CollectionId> {
-        self.by_name.get(name).copied()
+    /// The collection called `path`.
+    pub fn find(&self, path: &str) -> Option<&Arc<Identity>> {
+        self.by_path.get(path)
     }
 
-    /// All names, sorted.
-    pub fn names(&self) -> Vec<String> {
-        self.by_name.keys().cloned().collect()
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_path.len()
     }
 
-    /// The batch that creates `name`, and the id it gives it. Nothing changes before
-    /// [`Catalog::created`].
-    pub fn create(&self, name: &str) -> Result<(CollectionId, Batch)> {
-        check_name(name)?;
+    /// All paths, sorted.
+    pub fn paths(&self) -> Vec<String> {
+        self.by_path.keys().map(|path| path.to_string()).collect()
+    }
+
+    /// The collections below `path` at any depth, sorted.
+    pub fn below(&self, path: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<Identity>)> {
+        // `/` is followed by `0`.
+        let (start, end) = ([path, "/"].concat(), [path, "0"].concat());
+        self.by_path.range::<str, _>((Included(&*start), Excluded(&*end)))
+    }
+
+    /// An id that no other collection ever had.
+    ///
+    /// It is lost if its collection is never committed: but then nothing was written with it, and
+    /// the next open may give it out.
+    pub fn take_id(&mut self) -> Result<CollectionId> {
         let id = self.next;
         let Some(next) = id.0.checked_add(1) else {
             return Err(Error::new(ErrorKind::Unsupported, "all collection ids are used up"));
         };
-        let mut batch = Batch::default();
-        batch.push(record(&[NAME_PREFIX, name.as_bytes()].concat(), &encode(id)))?;
-        batch.push(record(NEXT_ID, &encode(CollectionId(next))))?;
-        Ok((id, batch))
+        self.next = CollectionId(next);
+        Ok(id)
     }
 
-    /// Says that the batch of [`Catalog::create`] is committed.
-    pub fn created(&mut self, name: &str, id: CollectionId) {
-        self.by_name.insert(name.to_owned(), id);
-        self.next = CollectionId(id.0.saturating_add(1));
+    /// Has `path` name `identity`, or nothing. Answers what it named.
+    pub(super) fn set(
+        &mut self,
+        path: &Arc<str>,
+        identity: Option<Arc<Identity>>,
+    ) -> Option<Arc<Identity>> {
+        match identity {
+            None => self.by_path.remove(path),
+            Some(identity) => {
+                identity.call(path.clone());
+                self.by_path.insert(path.clone(), identity)
+            }
+        }
+    }
+
+    /// The record of the counter.
+    pub(super) fn counter(&self) -> (&'static [u8], Vec<u8>) {
+        (NEXT_ID, encode(self.next))
     }
 }
 
-fn record<'a>(key: &'a [u8], value: &'a [u8]) -> Op<'a> {
-    Op { kind: Kind::Put, collection: CollectionId::SYSTEM, key, value }
+/// The paths of the parents of `path`, the topmost first.
+pub fn parents(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(at, _)| path.get(..at))
+}
+
+/// The key of a collection's record.
+pub fn record_key(path: &str) -> Vec<u8> {
+    [PATH_PREFIX, path.as_bytes()].concat()
+}
+
+/// The value of a collection's record.
+pub fn record_value(identity: &Identity) -> Vec<u8> {
+    encode(identity.id)
 }
 
 fn encode(id: CollectionId) -> Vec<u8> {
@@ -107,50 +148,47 @@ fn bad_record(key: &[u8], want: &str) -> Error {
     Error::new(ErrorKind::Corruption, message)
 }
 
-/// Refuses a name that is empty, too long, or has `/` (kept for nesting) or control characters.
-fn check_name(name: &str) -> Result<()> {
-    let fault = if name.is_empty() {
+/// Refuses a path that is empty or too long, or has an empty part or a control character.
+pub fn check_path(path: &str) -> Result<()> {
+    let fault = if path.is_empty() {
         "it is empty"
-    } else if name.len() > NAME_BYTES_MAX {
+    } else if path.len() > PATH_BYTES_MAX {
         "it is longer than 255 bytes"
-    } else if name.contains('/') {
-        "it contains '/', which is kept for nested collections"
-    } else if name.chars().any(char::is_control) {
+    } else if path.split('/').any(str::is_empty) {
+        "a part of it between '/' is empty"
+    } else if path.chars().any(char::is_control) {
         "it contains a control character"
     } else {
         return Ok(());
     };
-    Err(Error::invalid(format!("collection name \"{}\": {fault}", name.escape_debug())))
+    Err(Error::invalid(format!("collection name \"{}\": {fault}", path.escape_debug())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::batch::Ops;
 
+    /// MOSS-8: bad names are refused.
     #[test]
-    fn a_catalog_is_what_its_records_say() {
-        let mut live = Catalog::default();
-        let mut replayed = Catalog::default();
-        for name in ["users", "orders", "a b"] {
-            let (id, batch) = live.create(name).unwrap();
-            live.created(name, id);
-            for op in batch.iter() {
-                replayed.load(op.key, op.value).unwrap();
-            }
+    fn bad_paths_are_refused() {
+        for path in ["", "/", "/a", "a/", "a//b", "a\nb", "a/\0", &"x".repeat(256)] {
+            let error = check_path(path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{path:?}");
         }
-        assert_eq!(replayed.names(), ["a b", "orders", "users"]);
-        assert_eq!(replayed.find("orders"), Some(CollectionId(2)));
-        assert_eq!(replayed.next, live.next);
+        for path in ["a", "a/b", ".", "a/../b", &"x".repeat(255)] {
+            check_path(path).unwrap();
+        }
     }
 
-    /// MOSS-8: bad names are refused, and nothing changes.
     #[test]
-    fn bad_names_are_refused() {
-        let catalog = Catalog::default();
-        for name in ["", "a/b", "a\nb", &"x".repeat(256)] {
-            assert_eq!(catalog.create(name).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    fn what_lies_below_a_path_is_found_without_its_namesakes() {
+        let mut catalog = Catalog::default();
+        for path in ["a", "a-b", "a/b", "a/b/c", "a/bc", "a0", "b/a"] {
+            catalog.load(&record_key(path), &encode(CollectionId(1))).unwrap();
         }
+        let below: Vec<_> = catalog.below("a").map(|(path, _)| &**path).collect();
+        assert_eq!(below, ["a/b", "a/b/c", "a/bc"]);
+        assert_eq!(parents("a/b/c").collect::<Vec<_>>(), ["a", "a/b"]);
     }
 
     #[test]

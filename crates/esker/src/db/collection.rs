@@ -1,6 +1,7 @@
 //! A collection, and a collection as a snapshot sees it.
 
 use super::handle::Handle;
+use super::identity::{Guarded, Identity};
 use super::range::{Range, bounds_of, removal_of, removal_of_prefix};
 use super::stream::{ValueReader, ValueWriter, get_range};
 use crate::base::batch::{Batch, Op};
@@ -16,16 +17,25 @@ use std::sync::Arc;
 
 /// A named set of pairs, sorted by key. Cheap to clone, may be used from any thread.
 ///
+/// A handle is of one collection, whatever it is called: it goes on working when the collection is
+/// renamed. Once that is deleted, writes are `NotFound` and reads find nothing, but with a snapshot
+/// from before; one of the same name that is created later is another.
+///
 /// Methods are named as `BTreeMap`'s where it has the operation.
 #[derive(Clone)]
 pub struct Collection {
     pub(super) handle: Arc<Handle>,
     pub(super) id: CollectionId,
+    pub(super) identity: Arc<Identity>,
     pub(super) name: Arc<str>,
 }
 
 impl Collection {
-    /// Its name.
+    pub(super) fn new(handle: Arc<Handle>, identity: Arc<Identity>) -> Self {
+        Self { handle, id: identity.id, name: identity.path(), identity }
+    }
+
+    /// The path under which this handle was made. See [`Collection::path`] for what became of it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -38,10 +48,32 @@ impl Collection {
         Err(Error::invalid(format!("collection {:?} is of another database", self.name)))
     }
 
+    /// Its present path, which a rename changes; none if it was deleted, or is not created yet.
+    pub fn path(&self) -> Option<String> {
+        let catalog = self.handle.core.catalog.read();
+        let path = self.identity.path();
+        let is_there = catalog.find(&path).is_some_and(|it| Arc::ptr_eq(it, &self.identity));
+        is_there.then(|| path.to_string())
+    }
+
+    /// The paths of its children, sorted; not of theirs. Cost: a walk of all that lies below it.
+    ///
+    /// Errors: `NotFound` if it was deleted.
+    pub fn children(&self) -> Result<Vec<String>> {
+        self.handle.core.check_open()?;
+        let catalog = self.handle.core.catalog.read();
+        self.identity.check_alive()?;
+        let path = self.identity.path();
+        let below = catalog.below(&path).map(|(below, _)| below);
+        let is_child = |below: &&Arc<str>| !below[path.len() + 1..].contains('/');
+        Ok(below.filter(is_child).map(|child| child.to_string()).collect())
+    }
+
     /// Sets the value of a key, as durable as the database's default says.
     ///
     /// Cost: one copy into the log and one into memory; no system call unless synced. Errors:
-    /// `InvalidArgument` over the limits (64 KiB, 1 GiB); `ReadOnly` after a failed write; `Io`.
+    /// `InvalidArgument` over the limits (64 KiB, 1 GiB); `NotFound` if the collection was deleted;
+    /// `ReadOnly` after a failed write; `Io`.
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.insert_with(key, value, self.handle.core.options.durability)
     }
@@ -156,7 +188,8 @@ impl Collection {
         check_key(key)?;
         check_value(value)?;
         let op = Op { kind, collection: self.id, key, value };
-        self.handle.core.writing()?.committer.commit(&op, durability)
+        let ops = Guarded { ops: &op, to: std::slice::from_ref(&self.identity) };
+        self.handle.core.writing()?.committer.commit(&ops, durability)
     }
 
     /// Puts in many pairs at once, whose keys ascend strictly, past log and memory: all become visible
@@ -186,7 +219,7 @@ impl Collection {
         &self,
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<u64> {
-        self.handle.core.ingest(self.id, pairs)
+        self.handle.core.ingest(&self.identity, pairs)
     }
 
     /// The value of a key, pinned where it lies: no copy.

@@ -16,6 +16,7 @@
 //!    drop what a snapshot taken meanwhile still needs (F-43).
 
 use super::core::{Core, Writing};
+use super::identity::Identity;
 use super::large::Outside;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
@@ -61,15 +62,16 @@ impl Core {
     /// Puts `pairs` into a collection; see [`Collection::ingest`](crate::Collection::ingest).
     pub(super) fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
-        collection: CollectionId,
+        to: &Identity,
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<u64> {
         let writing = self.writing()?;
+        to.check_alive()?;
         writing.committer.poison().refuse()?;
         let _one_at_a_time = writing.ingesting.lock();
         let number = writing.committer.number_ahead()?;
         let mut sorted = self.sorted(writing);
-        self.write_sorted(writing, &mut sorted, collection, number, pairs)?;
+        self.write_sorted(writing, &mut sorted, to.id, number, pairs)?;
         if sorted.pairs == 0 {
             return Ok(0);
         }
@@ -78,7 +80,7 @@ impl Core {
         if let Some(newest) = writing.queue.all().last() {
             self.wait_flushed(writing, newest.last.next())?;
         }
-        self.place(writing, &mut sorted, number)?;
+        self.place(writing, &mut sorted, number, to)?;
         writing.background.wake_compaction();
         Ok(sorted.pairs)
     }
@@ -179,10 +181,16 @@ impl Core {
     }
 
     /// Makes the segments part of the database, at the place of `number`, which is claimed here.
-    fn place(&self, writing: &Writing, sorted: &mut Sorted<'_>, number: SeqNo) -> Result<()> {
+    fn place(
+        &self,
+        writing: &Writing,
+        sorted: &mut Sorted<'_>,
+        number: SeqNo,
+        to: &Identity,
+    ) -> Result<()> {
         let committer = &writing.committer;
         let fresh = fresh(&sorted.segments, &self.shelves.segments)?;
-        let claim = committer.claim_ahead(number)?;
+        let claim = committer.claim_ahead(number, || to.check_alive())?;
         let _held = writing.steps.hold(&sorted.written);
         let placed = self.wait_flushed(writing, number).and_then(|()| {
             let mut ledger = writing.ledger.lock();
@@ -271,7 +279,7 @@ mod tests {
             writing.committer.prepare(1).unwrap();
             let full = Fault::refuse(Errno::NoSpace, Calls::CREATE);
             world.fail_from(world.count(Calls::CREATE) + 1, full);
-            let error = core.place(writing, &mut files, number).unwrap_err();
+            let error = core.place(writing, &mut files, number, &c.identity).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Io, "{error}");
             assert!(!writing.committer.poison().is_set());
             let names: Vec<_> =
@@ -309,7 +317,7 @@ mod tests {
         let writing = core.writing().unwrap();
         let number = writing.committer.number_ahead().unwrap();
         let mut files = sorted(core, c.id, number);
-        core.place(writing, &mut files, number).unwrap();
+        core.place(writing, &mut files, number, &c.identity).unwrap();
         assert_eq!(writing.ledger.lock().state().flushed, number);
         assert!(writing.queue.is_empty());
         let image = world.crash(Loss::All);
@@ -330,7 +338,7 @@ mod tests {
         let number = writing.committer.visible().next();
         let mut files = sorted(core, c.id, number);
         c.insert("a", "1").unwrap();
-        let error = core.place(writing, &mut files, number).unwrap_err();
+        let error = core.place(writing, &mut files, number, &c.identity).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
         drop(files);
         c.insert("b", "2").unwrap();
@@ -351,7 +359,7 @@ mod tests {
         let number = writing.committer.number_ahead().unwrap();
         let mut files = sorted(core, c.id, number);
         world.fail_at(world.count(Calls::SYNC) + 1, Fault::refuse(Errno::Io, Calls::SYNC));
-        assert!(core.place(writing, &mut files, number).is_err());
+        assert!(core.place(writing, &mut files, number, &c.identity).is_err());
         drop(files);
         assert_eq!(c.get("b").unwrap(), None);
         assert_eq!(c.insert("d", "x").unwrap_err().kind(), ErrorKind::ReadOnly);

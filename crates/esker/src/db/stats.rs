@@ -136,7 +136,7 @@ impl Stats {
         let mut stats = Self {
             sequence: core.visible().0,
             durable: core.visible().0,
-            collections: core.catalog.read().names().len() as u64,
+            collections: core.catalog.read().len() as u64,
             snapshots: core.snapshots.count() as u64,
             memtables: view.memtables.len() as u64,
             memtable_bytes: view.memtables.iter().map(|m| m.used_bytes() as u64).sum(),

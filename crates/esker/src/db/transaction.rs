@@ -3,6 +3,7 @@
 use super::Db;
 use super::collection::{Collection, Snapshot, View};
 use super::handle::Handle;
+use super::identity::Targets;
 use super::overlay::TransactionRange;
 use super::range::{FullBounds, Range, bounds_of, removal_of, removal_of_prefix};
 use crate::base::batch::Op;
@@ -90,12 +91,13 @@ pub struct Transaction {
     snapshot: Snapshot,
     reads: RefCell<Reads>,
     writes: Writes,
+    to: Targets,
 }
 
 impl Transaction {
     fn new(handle: &Arc<Handle>) -> Self {
-        let (reads, writes) = Default::default();
-        Self { handle: handle.clone(), snapshot: Snapshot { pin: handle.pin() }, reads, writes }
+        let (reads, writes, to) = Default::default();
+        Self { handle: handle.clone(), snapshot: Snapshot { pin: handle.pin() }, reads, writes, to }
     }
 
     /// The moment that it reads.
@@ -256,6 +258,7 @@ impl Transaction {
         let committer = &core.writing()?.committer;
         let reads = self.reads.borrow();
         let mut check = |since| reads.check(&core.views.load(), since);
+        let batch = &self.to.guard(batch);
         let done = committer.commit_checked(batch, durability, self.snapshot.pin.seq(), &mut check);
         let counters = &core.counters;
         match &done {
@@ -277,7 +280,9 @@ impl Transaction {
 
     fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
         to.check_owner(&self.handle)?;
-        self.writes.push(Op { kind, collection: to.id, key, value })
+        self.writes.push(Op { kind, collection: to.id, key, value })?;
+        self.to.note(&to.identity);
+        Ok(())
     }
 }
 

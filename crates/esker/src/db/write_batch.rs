@@ -1,7 +1,10 @@
 //! Operations that become visible, and durable, together.
 
+use super::catalog::check_path;
 use super::collection::Collection;
+use super::draft::{Change, Changes};
 use super::handle::Handle;
+use super::identity::{Identity, Life, Targets};
 use super::range::{removal_of, removal_of_prefix};
 use crate::base::batch::{Batch, Op, Ops};
 use crate::base::error::Result;
@@ -13,16 +16,20 @@ use std::sync::Arc;
 /// A batch of operations over any collections of one database. Committing consumes it; dropping it
 /// forgets it.
 ///
-/// The same key may come several times: the later operation wins.
+/// The same key may come several times: the later operation wins. Collections are created, deleted
+/// and renamed by it too, in order, together with the rest.
 #[derive(Clone)]
 pub struct WriteBatch {
     handle: Arc<Handle>,
     batch: Batch,
+    to: Targets,
+    changes: Changes,
 }
 
 impl WriteBatch {
     pub(super) fn new(handle: Arc<Handle>) -> Self {
-        Self { handle, batch: Batch::default() }
+        let (batch, to, changes) = Default::default();
+        Self { handle, batch, to, changes }
     }
 
     /// Sets the value of a key. Cost: one copy of both.
@@ -73,19 +80,75 @@ impl WriteBatch {
         self.remove_prefix(collection, "")
     }
 
-    fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
-        to.check_owner(&self.handle)?;
-        self.batch.push(Op { kind, collection: to.id, key, value })
+    /// Creates a collection, and its parents if they are missing, and answers a handle that this batch
+    /// can write with at once, others once it is committed.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// let mut batch = db.batch();
+    /// let archive = batch.create_collection("users/archive")?;
+    /// batch.insert(&archive, "alice", "1")?;
+    /// batch.commit()?;
+    /// assert_eq!(db.collections()?, ["users", "users/archive"]);
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    ///
+    /// Errors: `InvalidArgument` for a bad path, and of the commit if there is one of that path then.
+    pub fn create_collection(&mut self, path: &str) -> Result<Collection> {
+        check_path(path)?;
+        let id = self.handle.core.catalog.write().take_id()?;
+        let path: Arc<str> = path.into();
+        let identity = Identity::new(id, path.clone(), Life::Expected);
+        self.change(Change::Create(path, identity.clone()));
+        Ok(Collection::new(self.handle.clone(), identity))
     }
 
-    /// How many operations it holds.
+    /// Deletes a collection, all that lies below it, and their pairs: one small write, however many
+    /// there are. Snapshots from before still see them; a collection that is created under the same
+    /// path later, in this batch even, is empty.
+    ///
+    /// Errors: `InvalidArgument` for a collection of another database; of the commit `NotFound` if
+    /// it is not there then, or if this batch writes to it afterwards.
+    pub fn delete_collection(&mut self, collection: &Collection) -> Result<()> {
+        collection.check_owner(&self.handle)?;
+        self.change(Change::Delete(collection.identity.clone()));
+        Ok(())
+    }
+
+    /// Calls a collection `path`, and all that lies below it accordingly; handles go on working.
+    /// Parents of `path` that are missing are created. Cost: a small record for each collection that
+    /// moves; no pair does.
+    ///
+    /// Errors: `InvalidArgument` for a bad path, a collection of another database, and of the commit
+    /// if there is one of that path then, or it lies below the collection; of the commit `NotFound`
+    /// if the collection is not there then.
+    pub fn rename_collection(&mut self, collection: &Collection, path: &str) -> Result<()> {
+        collection.check_owner(&self.handle)?;
+        check_path(path)?;
+        self.change(Change::Rename(collection.identity.clone(), path.into()));
+        Ok(())
+    }
+
+    fn change(&mut self, change: Change) {
+        self.changes.push((self.batch.count(), change));
+    }
+
+    fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
+        to.check_owner(&self.handle)?;
+        self.batch.push(Op { kind, collection: to.id, key, value })?;
+        self.to.note(&to.identity);
+        Ok(())
+    }
+
+    /// How many operations it holds: on pairs, and on collections.
     pub fn len(&self) -> usize {
-        self.batch.count()
+        self.batch.count() + self.changes.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.batch.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of keys and values that it holds.
@@ -95,7 +158,7 @@ impl WriteBatch {
 
     /// Commits all operations as one, as durable as the database's default says. An empty batch
     /// takes no number and changes nothing; synced, it makes durable what came before it. Errors as
-    /// of [`Collection::insert`].
+    /// of [`Collection::insert`], and those of the operations on collections; then nothing changes.
     pub fn commit(self) -> Result<()> {
         let durability = self.handle.core.options.durability;
         self.commit_with(durability)
@@ -103,7 +166,12 @@ impl WriteBatch {
 
     /// [`WriteBatch::commit`] with a durability of its own.
     pub fn commit_with(self, durability: Durability) -> Result<()> {
-        self.handle.core.writing()?.committer.commit(&self.batch, durability)
+        let core = &self.handle.core;
+        if self.changes.is_empty() {
+            return core.writing()?.committer.commit(&self.to.guard(&self.batch), durability);
+        }
+        let mut catalog = core.catalog.write();
+        core.commit_changes(&mut catalog, &self.changes, (self.batch, &self.to), durability)
     }
 }
 

@@ -3,6 +3,7 @@
 //! | room | what it promises |
 //! |---|---|
 //! | `writes` | pairs, limits, batches, removals, values of any size |
+//! | `collections` | nested collections: created, renamed, deleted in batches; what races with that |
 //! | `ranges` | the range matrix, bounds, prefixes, both ends |
 //! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
@@ -20,6 +21,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
 mod care;
+mod collections;
 mod copies;
 mod folders;
 mod ingest;

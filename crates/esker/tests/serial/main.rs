@@ -80,7 +80,7 @@ struct Client<'a> {
 }
 
 enum How {
-    Checked(Transaction),
+    Checked(Box<Transaction>),
     Unchecked(Snapshot, Vec<(Key, Vec<Element>)>),
 }
 
@@ -88,7 +88,7 @@ impl<'a> Client<'a> {
     fn begin(world: &'a World, mode: Mode) -> Self {
         let began = world.now();
         let how = match mode {
-            Mode::Checked => How::Checked(world.db.begin()),
+            Mode::Checked => How::Checked(Box::new(world.db.begin())),
             Mode::Unchecked => How::Unchecked(world.db.snapshot(), Vec::new()),
         };
         Self { world, how, ops: Vec::new(), began }
