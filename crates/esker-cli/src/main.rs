@@ -10,7 +10,8 @@
 //!                                                     esker manifest DB
 //!                                                     esker audit DB [--json]
 //! esker backup DB FOLDER [--keep N]                   esker checkpoint DB FOLDER
-//! esker restore FOLDER DB [--number N]
+//! esker restore FOLDER DB [--number N]                esker export DB C > LINES
+//!                                                     esker import DB C < LINES
 //! ```
 //!
 //! 1. Exit 0: done. 1: `get` found nothing, `verify`, `audit` or `backup` damage. 2: an error, told in one line on

@@ -6,7 +6,9 @@ mod blob;
 mod checkpoint;
 mod collections;
 mod count;
+mod export;
 mod get;
+mod import;
 mod load;
 mod log;
 mod manifest;
@@ -31,6 +33,8 @@ pub(crate) enum Verb {
     Get(get::Get),
     Rm(rm::Rm),
     Scan(scan::Scan),
+    Export(export::Export),
+    Import(import::Import),
     Count(count::Count),
     Collections(collections::Collections),
     Stats(stats::Stats),
@@ -54,6 +58,8 @@ pub(crate) fn run(verb: Verb) -> Result<Outcome> {
         Verb::Get(verb) => verb.run(),
         Verb::Rm(verb) => verb.run(),
         Verb::Scan(verb) => verb.run(),
+        Verb::Export(verb) => verb.run(),
+        Verb::Import(verb) => verb.run(),
         Verb::Count(verb) => verb.run(),
         Verb::Collections(verb) => verb.run(),
         Verb::Stats(verb) => verb.run(),

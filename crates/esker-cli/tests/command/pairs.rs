@@ -185,3 +185,24 @@ fn a_second_process_is_told_that_the_database_is_busy() {
     db.close().expect("closes");
     assert_eq!(bench.run("get db fruits elderberry").ok(), "6");
 }
+
+/// HEST-24: export, import, compare; and the moment a line turns bad.
+#[test]
+fn what_was_exported_is_imported_and_a_bad_line_is_named() {
+    let bench = Bench::new();
+    bench.run_with("put db c a", b"1\n2").ok();
+    bench.run_with("put db c b", &[0xff, 0]).ok();
+    let lines = bench.run("export db c").ok();
+    assert_eq!(
+        lines,
+        "{\"key\":\"a\",\"value\":\"1\\n2\"}\n{\"key\":\"b\",\"value_base64\":\"/wA=\"}\n"
+    );
+    assert_eq!(bench.run("scan db c --json").ok(), lines);
+    assert_eq!(bench.run_with("import other d", lines.as_bytes()).ok(), "imported 2 pairs\n");
+    assert_eq!(bench.run("export other d").ok(), lines);
+    let bad = format!("{}nothing\n", lines.replace("\"a\"", "\"c\""));
+    let error = bench.run_with("import other d", bad.as_bytes()).error();
+    assert!(error.contains("line 3: want a pair"), "{error}");
+    assert_eq!(bench.run("count other d").ok(), "3\n");
+    assert!(bench.run("export db none").error().contains("not found: collection"));
+}

@@ -20,6 +20,8 @@ mod handle;
 mod identity;
 mod ingest;
 pub mod inspect;
+#[cfg(feature = "json")]
+mod json;
 mod large;
 mod ledger;
 mod open;

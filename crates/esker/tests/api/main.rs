@@ -8,6 +8,7 @@
 //! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
 //! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
+//! | `json` | pairs as JSON Lines, out and in; with the feature of that name |
 //! | `large` | large values: sizes, written once, cleaned, damaged |
 //! | `threads` | batches stay whole under threads; syncs are shared |
 //! | `transactions` | every anomaly as a schedule, own writes, savepoints, keys swapped as one step |
@@ -25,6 +26,8 @@ mod collections;
 mod copies;
 mod folders;
 mod ingest;
+#[cfg(feature = "json")]
+mod json;
 mod large;
 mod ranges;
 mod removals;

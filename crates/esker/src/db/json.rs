@@ -1,0 +1,172 @@
+//! Pairs as JSON Lines, out and in (HEST-24). Behind the feature `json`.
+//!
+//! ```text
+//!   {"key":"alice","value":"1"}                 a line for each pair, in the order of keys
+//!   {"key_base64":"/wA=","value":""}            bytes that are not UTF-8: standard alphabet, padded
+//! ```
+//!
+//! 1. What was exported and is imported is equal, to the byte: text is text, all else is base64.
+//! 2. A pair at a time: neither side holds more than one line, beside the batch that is gathered.
+//! 3. A line that is not such a pair ends an import. What lies before it is stored, it and what lies
+//!    behind it are not; the error says which line it is.
+
+use super::Db;
+use super::collection::{Collection, View};
+use super::range::Range;
+use crate::base::error::{Error, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::io::{self, BufRead, Write};
+
+/// A batch is committed when it has so many bytes, or so many pairs.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_PAIRS: usize = 1000;
+
+/// So much of a bad line is shown.
+const SHOWN_CHARS: usize = 60;
+
+/// One line.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    key: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    key_base64: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    value: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    value_base64: Option<Cow<'a, str>>,
+}
+
+impl Collection {
+    /// Writes all pairs to `out` as JSON Lines, in the order of keys, as of now; answers how many.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// # let [users, others] = [db.collection("users")?, db.collection("others")?];
+    /// users.insert("alice", "1")?;
+    /// users.insert([255, 0], "")?;
+    /// let mut lines = Vec::new();
+    /// users.export_json(&mut lines)?;
+    /// let text = "{\"key\":\"alice\",\"value\":\"1\"}\n{\"key_base64\":\"/wA=\",\"value\":\"\"}\n";
+    /// assert_eq!(lines, text.as_bytes());
+    /// assert_eq!(others.import_json(&lines[..])?, 2);
+    /// # esker::Result::Ok(())
+    /// ```
+    ///
+    /// Bytes that are not UTF-8 stand in base64 under `key_base64` or `value_base64`. Cost: one walk;
+    /// memory for one line. Give it a buffered writer. Errors: those of reading; `Io` of `out`.
+    pub fn export_json(&self, out: impl Write) -> Result<u64> {
+        export(self.iter(), out)
+    }
+
+    /// Inserts the pairs that [`Collection::export_json`] wrote, in batches, as durable as the
+    /// database's default says; answers how many there were. Of a key that comes twice, or is there
+    /// already, the last value stays.
+    ///
+    /// Cost: an insert for each pair; memory for a line and a batch. Errors: `InvalidArgument` for a
+    /// line that is no such pair, naming it: those before it are stored, it and those behind it are
+    /// not; those of [`Collection::insert`]; `Io` of `input`.
+    pub fn import_json(&self, mut input: impl BufRead) -> Result<u64> {
+        let db = Db { handle: self.handle.clone() };
+        let (mut batch, mut pending, mut bytes) = (db.batch(), 0, 0);
+        let (mut stored, mut line, mut number) = (0, Vec::new(), 0_u64);
+        loop {
+            line.clear();
+            let read = input.read_until(b'\n', &mut line);
+            number += 1;
+            let parsed = match read {
+                Ok(0) => break,
+                Ok(_) => parse(&line).and_then(|(key, value)| {
+                    bytes += key.len() + value.len();
+                    batch.insert(self, key, value).map_err(|error| error.message().to_owned())
+                }),
+                Err(error) => {
+                    batch.commit()?;
+                    return Err(Error::io(format!("read line {number} of the import"), error));
+                }
+            };
+            if let Err(why) = parsed {
+                batch.commit()?;
+                stored += pending;
+                let message =
+                    format!("line {number}: {why}; the {stored} pairs before it are stored");
+                return Err(Error::invalid(message));
+            }
+            pending += 1;
+            if bytes >= BATCH_BYTES || pending >= BATCH_PAIRS as u64 {
+                std::mem::replace(&mut batch, db.batch()).commit()?;
+                stored += pending;
+                (pending, bytes) = (0, 0);
+            }
+        }
+        batch.commit()?;
+        Ok(stored + pending)
+    }
+}
+
+impl View {
+    /// [`Collection::export_json`] of what the snapshot sees.
+    pub fn export_json(&self, out: impl Write) -> Result<u64> {
+        export(self.iter(), out)
+    }
+}
+
+fn export(mut pairs: Range, mut out: impl Write) -> Result<u64> {
+    let mut count = 0;
+    while let Some((key, value)) = pairs.next_lent()? {
+        let ((key, key_base64), (value, value_base64)) = (text(key), text(value));
+        let line = Line { key, key_base64, value, value_base64 };
+        let written = serde_json::to_writer(&mut out, &line).map_err(io::Error::from);
+        written.and_then(|()| out.write_all(b"\n")).map_err(failed)?;
+        count += 1;
+    }
+    out.flush().map_err(failed)?;
+    Ok(count)
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::io("write the export", error)
+}
+
+/// Bytes as text, or else as base64.
+fn text(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text.into()), None),
+        Err(_) => (None, Some(STANDARD.encode(bytes).into())),
+    }
+}
+
+/// Key and value of a line, or what is wrong with it: what was wanted, and what was found.
+fn parse(line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let shown = || {
+        let text = String::from_utf8_lossy(line);
+        text.trim_end().chars().take(SHOWN_CHARS).collect::<String>()
+    };
+    let parsed: Line<'_> = serde_json::from_slice(line).map_err(|error| {
+        let (at, why) = (error.column(), error.to_string());
+        let why = why.split(" at line ").next().unwrap_or_default();
+        format!("want a pair as one JSON object, found {:?} ({why} at column {at})", shown())
+    })?;
+    let key = bytes("key", parsed.key, parsed.key_base64)?;
+    Ok((key, bytes("value", parsed.value, parsed.value_base64)?))
+}
+
+fn bytes(
+    name: &str,
+    text: Option<Cow<'_, str>>,
+    base64: Option<Cow<'_, str>>,
+) -> Result<Vec<u8>, String> {
+    match (text, base64) {
+        (Some(text), None) => Ok(text.into_owned().into_bytes()),
+        (None, Some(base64)) => STANDARD
+            .decode(base64.as_bytes())
+            .map_err(|error| format!("want base64 in {name}_base64, found other text ({error})")),
+        (None, None) => Err(format!("want {name} or {name}_base64, found neither")),
+        (Some(_), Some(_)) => Err(format!("want {name} or {name}_base64, found both")),
+    }
+}
