@@ -55,7 +55,7 @@ impl Collection {
     /// let text = "{\"key\":\"alice\",\"value\":\"1\"}\n{\"key_base64\":\"/wA=\",\"value\":\"\"}\n";
     /// assert_eq!(lines, text.as_bytes());
     /// assert_eq!(others.import_json(&lines[..])?, 2);
-    /// # esker::Result::Ok(())
+    /// # Ok::<(), esker::Error>(())
     /// ```
     ///
     /// Bytes that are not UTF-8 stand in base64 under `key_base64` or `value_base64`. Cost: one walk;
