@@ -71,6 +71,7 @@ pub use db::transaction::Transaction;
 pub use db::write_batch::WriteBatch;
 pub use db::{Db, inspect};
 pub use env::Access;
+pub use merge::{MergeOperator, operators};
 pub use segment::Compression;
 
 /// The example in `README.md` is a test.

@@ -24,6 +24,7 @@ pub mod inspect;
 mod json;
 mod large;
 mod ledger;
+mod merging;
 mod open;
 pub(crate) mod options;
 pub(crate) mod overlay;

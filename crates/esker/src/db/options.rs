@@ -8,6 +8,7 @@ use crate::compaction::policy::Policy;
 use crate::env::real::Real;
 use crate::env::{Access, Env};
 use crate::merge::rewrite::Plant;
+use crate::merge::{MergeOperator, Operators};
 use crate::segment::Compression;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +53,9 @@ pub struct Options {
     pub(super) background: bool,
     pub(super) compaction: Policy,
     pub(super) compaction_threads: usize,
+    pub(super) operators: Operators,
+    /// For every collection: in tests.
+    pub(super) common_operator: Option<Arc<dyn MergeOperator>>,
     pub(super) env: Option<Arc<dyn Env>>,
     pub(super) plant: Option<Arc<dyn Plant>>,
 }
@@ -73,6 +77,8 @@ impl Default for Options {
             background: true,
             compaction: Policy::BALANCED,
             compaction_threads: 2,
+            operators: Operators::default(),
+            common_operator: None,
             env: None,
             plant: None,
         }
@@ -199,6 +205,25 @@ impl Options {
     #[must_use]
     pub fn compaction_threads(mut self, threads: usize) -> Self {
         self.compaction_threads = threads.max(1);
+        self
+    }
+
+    /// Makes a merge operator known by its name, for the collections whose settings name it. Those in
+    /// [`operators`](crate::operators) are known without.
+    ///
+    /// A collection whose operator is not known can be opened, but its operands can be neither read
+    /// nor written: they stay as they are until a process comes that knows it.
+    #[must_use]
+    pub fn merge_operator(mut self, operator: impl MergeOperator + 'static) -> Self {
+        self.operators.register(Arc::new(operator));
+        self
+    }
+
+    /// Gives every collection that has no rule of its own this operator: for tests of folding.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn merge_operator_of_all(mut self, operator: Arc<dyn MergeOperator>) -> Self {
+        self.common_operator = Some(operator);
         self
     }
 

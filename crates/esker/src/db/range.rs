@@ -9,6 +9,7 @@ use crate::base::id::CollectionId;
 use crate::base::key::{KEY_BYTES_MAX, Kind, check_key, prefix_end};
 use crate::base::span::Cover;
 use crate::base::value::{Key, Value};
+use crate::merge::fold::Backing;
 use crate::merge::loser::Merged;
 use crate::merge::visible::{Item, Scope, Tombstones, Visible};
 use crate::tree::view::{Found, View as TreeView};
@@ -133,7 +134,7 @@ impl Range {
         let (cover, gaps) = (view.cover(pin.seq()), view.gaps.clone());
         let (hidden, walked) = (cover.clone(), view.clone());
         let open = Box::new(move || open(&walked, &hidden));
-        let visible = Visible::new(open, scope).under(cover);
+        let visible = Visible::new(open, scope).under(cover).folding(view.clone());
         let visible = visible.telling(Box::new(move |gap| gaps.remember(gap)));
         Self { visible, view, large: Value::EMPTY, failed: None, _pin: pin }
     }

@@ -134,7 +134,13 @@ impl WriteBatch {
         self.changes.push((self.batch.count(), change));
     }
 
-    fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(super) fn push(
+        &mut self,
+        kind: Kind,
+        to: &Collection,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<()> {
         to.check_owner(&self.handle)?;
         self.batch.push(Op { kind, collection: to.id, key, value })?;
         self.to.note(&to.identity);

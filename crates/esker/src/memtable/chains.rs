@@ -194,9 +194,21 @@ impl Chains {
     /// Cost: a cache miss for the head, and one for each record that is newer and shares the chain.
     #[inline]
     pub(super) fn find(&self, slab: &Slab, key: &Lookup, up_to: SeqNo) -> Option<At> {
+        self.find_if(slab, key, up_to, |_| true)
+    }
+
+    /// The same for the newest of which `is_it` says so; it is shown one after the other.
+    #[inline]
+    pub(super) fn find_if(
+        &self,
+        slab: &Slab,
+        key: &Lookup,
+        up_to: SeqNo,
+        mut is_it: impl FnMut(At) -> bool,
+    ) -> Option<At> {
         let (hash, full) = (key.hash(), key.full());
         let mark = mark_of(hash, full.len());
-        let is_wanted = |at| slab.is_key(at, mark, full) && slab.seq(at) <= up_to;
+        let is_wanted = |at| slab.is_key(at, mark, full) && slab.seq(at) <= up_to && is_it(at);
         find(slab, self.head(hash), self.shape, self.shape.bit(hash), is_wanted)
     }
 }

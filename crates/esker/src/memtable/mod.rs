@@ -187,8 +187,7 @@ impl Memtable {
     }
 
     /// The newest version of a key with a number at or below `up_to`; none if no operation on this
-    /// key is here. Range deletes are not looked at. Older merge operands, and what they apply to,
-    /// are found by asking again just below the number found.
+    /// key is here. Range deletes are not looked at.
     #[inline]
     pub fn get(&self, key: &Lookup, up_to: SeqNo) -> Option<Found<'_>> {
         let Entry { seq, kind, value, .. } = self.find(key, up_to)?;
@@ -201,6 +200,23 @@ impl Memtable {
         let at = self.chains.find(&self.slab, key, up_to)?;
         let Entry { seq, kind, .. } = self.slab.entry(at);
         Some((seq, kind, self.slab.pin(at)))
+    }
+
+    /// Shows the versions of a key with numbers at or below `up_to` to `is_last`, newest first, until
+    /// it says that one is the last it wants: whether it did. Range deletes are not shown.
+    ///
+    /// Cost: a step for each record of the key's hash chain, however many versions there are.
+    pub fn versions(
+        &self,
+        key: &Lookup,
+        up_to: SeqNo,
+        mut is_last: impl FnMut(SeqNo, Kind, Value) -> bool,
+    ) -> bool {
+        let shown = |at| {
+            let Entry { seq, kind, .. } = self.slab.entry(at);
+            is_last(seq, kind, self.slab.pin(at))
+        };
+        self.chains.find_if(&self.slab, key, up_to, shown).is_some()
     }
 
     /// A cursor over every entry, range deletes included, with a number at or below `up_to`.

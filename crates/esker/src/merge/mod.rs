@@ -14,9 +14,11 @@
 //! 4. An error is sticky: no caller can take a broken walk for a complete one (F-28).
 
 pub mod clip;
+pub mod fold;
 pub mod judge;
 pub mod loser;
 pub mod operator;
+pub mod operators;
 pub mod retain;
 pub mod rewrite;
 pub mod rules;
@@ -26,7 +28,7 @@ pub mod visible;
 pub use clip::Clip;
 pub use judge::{Judge, Judgement};
 pub use loser::Merged;
-pub use operator::MergeOperator;
+pub use operator::{MergeOperator, Operators};
 pub use retain::{Beneath, Judged, Keep, Retain, Tally, Verdict};
 pub use rules::{Rule, Rules};
 pub use visible::{Item, Scope, Tombstones, Visible};

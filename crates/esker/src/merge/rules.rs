@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub struct Rule {
     /// What folds its operands; without one, reading an operand is an error.
     pub operator: Option<Arc<dyn MergeOperator>>,
+    /// The operator that its settings name, where this process does not know it.
+    pub missing: Option<Arc<str>>,
 }
 
 /// The rules of all collections.
@@ -30,7 +32,7 @@ pub struct Rules {
 impl Rules {
     /// `common` for every collection that has no rule of its own.
     pub fn of_all(common: Rule) -> Self {
-        Self { common: Arc::new(common), own: ArcSwap::default() }
+        Self { common: Arc::new(common), ..Self::default() }
     }
 
     /// The rule of a collection. Cost: a search among those that have their own.
@@ -72,7 +74,8 @@ mod tests {
     #[test]
     fn a_collection_has_its_own_rule_or_that_of_all() {
         let rules = Rules::default();
-        rules.set(CollectionId(2), Some(Rule { operator: Some(Arc::new(Last)) }));
+        rules
+            .set(CollectionId(2), Some(Rule { operator: Some(Arc::new(Last)), ..Rule::default() }));
         assert!(rules.of(CollectionId(1)).operator.is_none());
         assert_eq!(rules.of(CollectionId(2)).operator.as_ref().unwrap().name(), "last");
         rules.set(CollectionId(2), None);

@@ -14,18 +14,21 @@
 //! 3. A bound that lies the wrong way round is an empty range, not an error (MOSS-14).
 //! 4. After 16 steps over versions of one key it searches instead (MOSS-16).
 //! 5. What a range delete covers is absent ([`Visible::under`]); entries that are range deletes are
-//!    stepped over. A merge operand is `Unsupported`: folding them comes with merge operators.
+//!    stepped over. A key whose newest version is a merge operand is folded, if someone said how
+//!    ([`Visible::folding`]), and shown as a put of that version's number.
 //! 6. Whoever wants it is told of gaps: more than 64 keys in a row, within the range, of which the
 //!    snapshot sees nothing; from just above a visible key, or a bound, up to the next.
 //! 7. An error is repeated by every later call, until a [`Visible::seek`] succeeds (F-28).
 
+use super::fold::{Backing, fold_under};
 use crate::base::cursor::Cursor;
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, Kind};
 use crate::base::span::{Cover, Probe, Span};
 use crate::base::value::{Key, Value};
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// Steps over versions of one key before it searches.
 const STEPS_MAX: usize = 16;
@@ -82,6 +85,10 @@ pub struct Visible<C> {
     /// What range deletes cover, asked by both ends.
     probe: Probe,
     tell: Option<Tell>,
+    /// What operands are folded with.
+    backing: Option<Arc<dyn Backing>>,
+    /// What those of the key that the front has found came to.
+    folded: Option<(SeqNo, Value)>,
     /// Keys stepped over of which nothing was visible.
     stepped: u64,
     front: End<C>,
@@ -132,7 +139,9 @@ impl<C: Cursor> Visible<C> {
     /// that end is first used. Nothing is read before.
     pub fn new(open: Open<C>, scope: Scope) -> Self {
         let (front, back, probe) = (End::new(), End::new(), Probe::default());
-        Self { open, scope, probe, tell: None, stepped: 0, front, back, done: false, failed: None }
+        let (tell, backing, folded, failed) = Default::default();
+        let (stepped, done) = (0, false);
+        Self { open, scope, probe, tell, backing, folded, stepped, front, back, done, failed }
     }
 
     /// Hides what `cover` covers, which must suit the scope's number.
@@ -145,6 +154,12 @@ impl<C: Cursor> Visible<C> {
     #[must_use]
     pub fn telling(self, tell: Tell) -> Self {
         Self { tell: Some(tell), ..self }
+    }
+
+    /// Has operands folded with what `backing` says.
+    #[must_use]
+    pub fn folding(self, backing: Arc<dyn Backing>) -> Self {
+        Self { backing: Some(backing), ..self }
     }
 
     /// How many entries it has met that did not show: newer ones, tombstones, what was covered.
@@ -175,10 +190,10 @@ impl<C: Cursor> Visible<C> {
             false => Some(after(&self.front.given)),
             true => start.filter(|_| !self.front.sought),
         };
-        let end = match self.front.cursor.as_ref().and_then(Cursor::entry).filter(|_| is_found) {
-            Some(entry) => Some(entry.key.to_vec()),
-            None if self.back.passed.is_empty() => end,
-            None => Some(self.back.passed.clone()),
+        let end = match is_found {
+            true => Some(self.front.passed.clone()),
+            false if self.back.passed.is_empty() => end,
+            false => Some(self.back.passed.clone()),
         };
         self.tell(start, end);
     }
@@ -208,10 +223,14 @@ impl<C: Cursor> Visible<C> {
 
     /// The next key from the front. Cost beside the walk: one copy of the key, one pin.
     ///
-    /// Errors: those of the sources; `Unsupported` at a merge operand.
+    /// Errors: those of the sources, and of folding operands.
     pub fn next_front(&mut self) -> Result<Option<Item>> {
         if self.advance()?.is_none() {
             return Ok(None);
+        }
+        if let Some((seq, value)) = self.folded.take() {
+            let key = user_key(&self.front.passed);
+            return Ok(Some(Item { key, value, seq, kind: Kind::Put }));
         }
         let Some(cursor) = &self.front.cursor else { return Ok(None) };
         let Some(Entry { key, seq, kind, .. }) = cursor.entry() else { return Ok(None) };
@@ -223,7 +242,12 @@ impl<C: Cursor> Visible<C> {
     pub fn advance(&mut self) -> Result<Option<Entry<'_>>> {
         self.check()?;
         match self.advance_front() {
-            Ok(true) => Ok(self.front.cursor.as_ref().and_then(Cursor::entry)),
+            Ok(true) => Ok(match &self.folded {
+                None => self.front.cursor.as_ref().and_then(Cursor::entry),
+                Some((seq, value)) => {
+                    Some(Entry { key: &self.front.passed, seq: *seq, kind: Kind::Put, value })
+                }
+            }),
             Ok(false) => Ok(None),
             Err(error) => Err(self.fail(error)),
         }
@@ -322,6 +346,7 @@ impl<C: Cursor> Visible<C> {
             cursor.next()?;
         }
         self.front.begin();
+        self.folded = None;
         let mut unseen = 0;
         let is_found = self.walk_front(&mut unseen)?;
         self.stepped += unseen;
@@ -334,7 +359,7 @@ impl<C: Cursor> Visible<C> {
 
     /// Walks on to the next visible entry, and counts the others on the way.
     fn walk_front(&mut self, unseen: &mut u64) -> Result<bool> {
-        let Self { scope, probe, front, back, .. } = self;
+        let Self { scope, probe, backing, folded, front, back, .. } = self;
         let Some(cursor) = &mut front.cursor else { return Ok(false) };
         let mut steps = 0;
         while let Some(entry) = cursor.entry() {
@@ -351,11 +376,12 @@ impl<C: Cursor> Visible<C> {
             let kind = entry.kind;
             if kind != Kind::RangeDelete {
                 let covered = kind != Kind::Delete && probe.hides(entry.key, entry.seq);
-                if kind == Kind::Merge && !covered {
-                    return Err(no_operator(entry));
-                }
                 front.passed.clear();
                 front.passed.extend_from_slice(entry.key);
+                if kind == Kind::Merge && !covered {
+                    *folded = Some(fold_under(cursor, probe, backing.as_deref())?);
+                    return Ok(true);
+                }
                 let is_shown = kind.is_put() || scope.tombstones == Tombstones::Shown;
                 if is_shown && !covered {
                     return Ok(true);
@@ -388,7 +414,7 @@ impl<C: Cursor> Visible<C> {
     }
 
     fn walk_back(&mut self, unseen: &mut u64) -> Result<Option<Found>> {
-        let Self { scope, probe, front, back, .. } = self;
+        let Self { scope, probe, backing, front, back, .. } = self;
         let Some(cursor) = &mut back.cursor else { return Ok(None) };
         while let Some(entry) = cursor.entry() {
             if !is_after_start(scope, &front.passed, entry.key) {
@@ -404,8 +430,12 @@ impl<C: Cursor> Visible<C> {
             }
             match found.kind {
                 Kind::Merge => {
-                    let Found { seq, kind, .. } = found;
-                    return Err(no_operator(Entry { key: &back.passed, seq, kind, value: b"" }));
+                    // A chain goes from its newest operand on: the other way.
+                    cursor.seek(&back.passed, found.seq)?;
+                    let (seq, value) = fold_under(cursor, probe, backing.as_deref())?;
+                    cursor.seek_before(&back.passed)?;
+                    *unseen -= 1;
+                    return Ok(Some(Found { value, seq, kind: Kind::Put }));
                 }
                 Kind::Delete if scope.tombstones == Tombstones::Hidden => {}
                 Kind::RangeDelete => {}
@@ -491,15 +521,6 @@ fn is_after_start(scope: &Scope, front_passed: &[u8], key: &[u8]) -> bool {
 
 fn user_key(full: &[u8]) -> Key {
     Key::from(full.get(CollectionId::BYTES..).unwrap_or_default())
-}
-
-fn no_operator(entry: Entry<'_>) -> Error {
-    let Entry { key, seq, .. } = entry;
-    let message = format!(
-        "merge operand {seq} of key \"{}\": this collection has no merge operator",
-        key.escape_ascii()
-    );
-    Error::new(ErrorKind::Unsupported, message)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod flush;
 pub mod gaps;
 pub mod large;
 pub mod newer;
+mod operands;
 pub mod scan;
 pub mod spans;
 pub mod version;

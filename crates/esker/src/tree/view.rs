@@ -12,12 +12,13 @@ use super::large::{Large, Place};
 use super::version::Version;
 use crate::base::blob::BlobRef;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::SeqNo;
+use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, Lookup};
 use crate::base::span::Cover;
 use crate::base::value::Value;
 use crate::memtable::Memtable;
-use crate::merge::rules::Rules;
+use crate::merge::fold::Backing;
+use crate::merge::rules::{Rule, Rules};
 use crate::merge::run::{get_all_in_run, get_in_run, segment_for};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -39,12 +40,13 @@ pub struct View {
 impl View {
     /// The value of a key as of `at`; none if it is absent or deleted.
     ///
-    /// Cost: one hash probe a memtable, one filter probe a run until the key is found.
-    /// Errors: `Corruption`, `Io`; an error is never reported as absence.
+    /// Cost: one hash probe a memtable, one filter probe a run until the key is found; of merge
+    /// operands all of them, and what they came upon.
+    /// Errors: `Corruption`, `Io`, those of a merge operator; an error is never reported as absence.
     #[inline]
     pub fn get(&self, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
         match self.find(key, at)? {
-            Some(said) => self.answer(said),
+            Some(said) => self.answer(said, key, at),
             None => Ok(None),
         }
     }
@@ -54,7 +56,7 @@ impl View {
     pub fn contains(&self, key: &Lookup, at: SeqNo) -> Result<bool> {
         match self.find(key, at)? {
             Some(Said::Outside(_)) => Ok(true),
-            Some(said) => Ok(self.answer(said)?.is_some()),
+            Some(said) => Ok(self.answer(said, key, at)?.is_some()),
             None => Ok(false),
         }
     }
@@ -72,20 +74,13 @@ impl View {
     pub fn look(&self, key: &Lookup, at: SeqNo) -> Result<Option<Found>> {
         match self.find(key, at)? {
             Some(Said::Outside(bytes)) => Ok(Some(Found::Large(self.find_large(&bytes)?))),
-            Some(said) => Ok(self.answer(said)?.map(Found::Value)),
+            Some(said) => Ok(self.answer(said, key, at)?.map(Found::Value)),
             None => Ok(None),
         }
     }
 
-    /// The value that lies out of line where `bytes` say, which are those of a ref.
-    ///
-    /// Cost: one positioned read and its digest. The value owns its bytes. Errors: `Corruption`,
-    /// `Io`.
-    pub fn large(&self, bytes: &[u8]) -> Result<Value> {
-        self.find_large(bytes)?.read()
-    }
-
-    /// The same value, not read yet. No I/O.
+    /// The value that lies out of line where `bytes` say, which are those of a ref; not read yet. No
+    /// I/O. [`Backing::large`] reads it: one positioned read and its digest.
     pub fn find_large(&self, bytes: &[u8]) -> Result<Large> {
         let damaged = |want: &str| {
             let message = format!("want {want}, found \"{}\"", bytes.escape_ascii());
@@ -102,15 +97,12 @@ impl View {
     }
 
     #[inline]
-    fn answer(&self, said: Said) -> Result<Option<Value>> {
+    fn answer(&self, said: Said, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
         match said {
             Said::Value(value) => Ok(Some(value)),
             Said::Gone => Ok(None),
             Said::Outside(blob) => self.large(&blob).map(Some),
-            Said::Operand => {
-                let message = "this build does not read merge operands";
-                Err(Error::new(ErrorKind::Unsupported, message))
-            }
+            Said::Operand => self.fold(key, at).map(Some),
         }
     }
 
@@ -142,9 +134,11 @@ impl View {
         let mut answers: Vec<Option<Value>> = keys.iter().map(|_| None).collect();
         // The keys of which nothing is known yet.
         let mut open: Vec<usize> = Vec::with_capacity(keys.len());
+        // Those that have operands.
+        let mut chains: Vec<usize> = Vec::new();
         for (place, key) in keys.iter().enumerate() {
             match self.get_in_memtables(key, at) {
-                Some(said) => answers[place] = self.answer(said)?,
+                Some(said) => answers[place] = self.answer(said, key, at)?,
                 None => open.push(place),
             }
         }
@@ -159,13 +153,20 @@ impl View {
             let wanted = open.iter().map(|&place| &keys[place]);
             get_all_in_run(&run.segments, wanted, at, |index, (seq, kind, value)| {
                 known[index] = true;
-                if covers.get(open[index]).is_none_or(|cover| *cover < seq) {
-                    answers[open[index]] = self.answer(Said::of(kind, value))?;
+                let place = open[index];
+                if covers.get(place).is_none_or(|cover| *cover < seq) {
+                    match Said::of(kind, value) {
+                        Said::Operand => chains.push(place),
+                        said => answers[place] = self.answer(said, &keys[place], at)?,
+                    }
                 }
                 Ok(())
             })?;
             let mut known = known.into_iter();
             open.retain(|_| !known.next().unwrap_or_default());
+        }
+        for place in chains {
+            answers[place] = self.fold(&keys[place], at).map(Some)?;
         }
         Ok(answers)
     }
@@ -191,6 +192,16 @@ impl View {
     pub fn cover(&self, at: SeqNo) -> Cover {
         let memtables = self.memtables.iter().flat_map(|memtable| memtable.skylines(at));
         Cover::of(memtables.chain([self.version.spans.skyline(at), self.gaps.skyline(at)]))
+    }
+}
+
+impl Backing for View {
+    fn rule(&self, collection: CollectionId) -> Arc<Rule> {
+        self.rules.of(collection)
+    }
+
+    fn large(&self, blob: &[u8]) -> Result<Value> {
+        self.find_large(blob)?.read()
     }
 }
 

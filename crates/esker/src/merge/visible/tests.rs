@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::cursor::reference::{Owned, VecCursor};
+use crate::base::error::ErrorKind;
 use crate::base::span::{Skyline, Span};
 use crate::merge::Merged;
 use proptest::prelude::*;
@@ -191,13 +192,13 @@ fn a_merge_operand_without_an_operator_is_a_clear_error_that_stays() {
     let mut visible = over(&sources, all(LATEST));
     assert!(visible.next_front().unwrap().is_some());
     let error = visible.next_front().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.message().contains("no merge operator"), "{error}");
     assert_eq!(visible.next_back().unwrap_err().message(), error.message());
     assert_eq!(visible.next_front().unwrap_err().message(), error.message());
     let mut from_back = over(&sources, all(LATEST));
     assert!(from_back.next_back().unwrap().is_some());
-    assert_eq!(from_back.next_back().unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(from_back.next_back().unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
 
 /// SST-K1: what a range delete covers is hidden from both ends, wherever the range delete lies.
