@@ -92,7 +92,11 @@ fn write(link: &Link, out: &mut impl Write) -> Result<()> {
         writeln!(out, "  {:<8}{values} values of {stored_bytes} bytes in {file}", "died")?;
     }
     if let Some([input, output, dropped]) = link.balance {
-        writeln!(out, "  balance in {input} = out {output} + dropped {dropped}")?;
+        write!(out, "  balance in {input} = out {output} + dropped {dropped}")?;
+        if let Some(created) = link.created {
+            write!(out, " - created {created}")?;
+        }
+        writeln!(out)?;
     }
     writeln!(out, "  present {} of total {}", link.present, link.total)?;
     match &link.broken {
@@ -135,6 +139,7 @@ fn link_object(link: &Link) -> Object {
         .with("in", sum(0))
         .with("out", sum(1))
         .with("dropped", sum(2))
+        .with("created", link.created.map(|sum| sum.to_string()))
         .with("present", link.present.to_string())
         .with("total", link.total.to_string())
         .with("broken", link.broken.clone())

@@ -30,7 +30,7 @@ impl Core {
         let blobs = view.version.blobs.iter().map(|blob| blob.meta().bytes);
         let segments = view.version.segments().map(|segment| segment.meta().bytes);
         check.total = segments.chain(blobs).sum();
-        check.report.checksum = state.present + state.dropped;
+        check.report.checksum = state.total();
         let mut sum = Setsum::ZERO;
         let mut refs = Refs::default();
         for segment in view.version.segments() {

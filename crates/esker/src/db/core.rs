@@ -267,10 +267,10 @@ impl Core {
     fn edit(&self, writing: &Writing, rewritten: &Rewritten, reason: Reason) -> Edit {
         let run = writing.ledger.allocate().0;
         let place = |meta: &SegmentMeta| Placed { level: 0, run, meta: meta.clone() };
-        let Rewritten { input, output, dropped, .. } = *rewritten;
+        let Rewritten { input, output, dropped, created, .. } = *rewritten;
         Edit {
             add: rewritten.segments.iter().map(place).collect(),
-            balance: Some(Balance { reason, input, output, dropped }),
+            balance: Some(Balance { reason, input, output, dropped, created }),
             ..Edit::default()
         }
     }

@@ -227,6 +227,7 @@ fn ingest_edit(sorted: &Sorted<'_>, number: SeqNo, run: u64) -> Edit {
             input: sorted.input,
             output,
             dropped: Setsum::ZERO,
+            created: Setsum::ZERO,
         }),
         ..Edit::default()
     }

@@ -195,9 +195,12 @@ pub struct Link {
     pub blobs_died: Vec<PlacedBlob>,
     /// What went in, came out and was dropped, if segments changed, or of blob files in a `clean`.
     pub balance: Option<[Checksum; 3]>,
+    /// The sum of what merge operands were folded to, if any were: in = out + dropped - created.
+    pub created: Option<Checksum>,
     /// The sum of the live segments after it.
     pub present: Checksum,
-    /// The sum of every operation ever flushed: what is present and what was dropped.
+    /// The sum of every operation ever flushed: what is present and what was dropped, without what
+    /// operands were folded to.
     pub total: Checksum,
     /// What does not hold, if anything.
     pub broken: Option<String>,
@@ -286,7 +289,7 @@ pub fn audit(dir: &Path, each: &mut dyn FnMut(&Link) -> Result<()>) -> Result<Au
         report.blobs += 1;
         report.blob_bytes += meta.bytes;
     }
-    report.total = chain.present + chain.dropped;
+    report.total = chain.total();
     if report.damages.is_empty() && report.present != chain.present {
         let message = format!("sum to {}, want {}", report.present, chain.present);
         report.damages.push(Damage { file: "the live segments".to_owned(), message });
@@ -309,11 +312,17 @@ struct Chain {
     live: BTreeMap<FileId, (Placed, SegmentMeta)>,
     present: Setsum,
     dropped: Setsum,
+    created: Setsum,
     /// Live blob files.
     blobs: BTreeMap<FileId, BlobMeta>,
 }
 
 impl Chain {
+    /// The sum of every operation ever flushed.
+    fn total(&self) -> Setsum {
+        self.present + self.dropped - self.created
+    }
+
     /// The blob files that `edit` removes and adds.
     fn link_blobs(&mut self, edit: &Edit) -> (Vec<PlacedBlob>, Vec<PlacedBlob>) {
         let gone = edit.remove_blobs.iter().filter_map(|id| self.blobs.remove(id));
@@ -325,7 +334,7 @@ impl Chain {
     fn link(&mut self, step: &Step<'_>) -> Link {
         let Edit { add, remove, balance, .. } = step.edit;
         let sum = |all: &[Placed]| all.iter().fold(Setsum::ZERO, |sum, one| sum + one.checksum);
-        let before = self.present + self.dropped;
+        let before = self.total();
         let gone = remove.iter().filter_map(|id| self.live.remove(id));
         let removed: Vec<Placed> = gone.map(|(placed, _)| placed).collect();
         let added: Vec<Placed> = add.iter().map(placed).collect();
@@ -347,17 +356,20 @@ impl Chain {
             }
         };
         match balance {
-            None if step.ordinal == 1 => self.dropped = step.state.dropped,
+            None if step.ordinal == 1 => {
+                (self.dropped, self.created) = (step.state.dropped, step.state.created);
+            }
             None => demand("segments changed without a balance", sum_out, sum_in),
-            Some(Balance { input, output, dropped, reason: Reason::Clean }) => {
+            Some(Balance { input, output, dropped, reason: Reason::Clean, .. }) => {
                 demand("in = out + dropped", *output + *dropped, *input);
                 demand("out = what was added", blobs_out, *output);
                 demand("in = what was removed", blobs_in, *input);
                 demand("segments changed in a cleaning", sum_out, sum_in);
             }
-            Some(Balance { input, output, dropped, reason }) => {
+            Some(Balance { input, output, dropped, created, reason }) => {
                 self.dropped += *dropped;
-                demand("in = out + dropped", *output + *dropped, *input);
+                self.created += *created;
+                demand("in = out + dropped - created", *output + *dropped - *created, *input);
                 demand("out = what was added", sum_out, *output);
                 let from_outside = match reason {
                     Reason::Compaction => {
@@ -366,11 +378,11 @@ impl Chain {
                     }
                     _ => *input,
                 };
-                demand("the total after", self.present + self.dropped, before + from_outside);
+                demand("the total after", self.total(), before + from_outside);
             }
         }
         demand("present", self.present, step.state.present);
-        demand("total", self.present + self.dropped, step.state.total());
+        demand("total", self.total(), step.state.total());
         Link {
             number: step.ordinal,
             at: step.at,
@@ -381,8 +393,9 @@ impl Chain {
             blobs_added,
             blobs_died: step.edit.dead.iter().map(died).collect(),
             balance: balance.map(|balance| [balance.input, balance.output, balance.dropped]),
+            created: balance.map(|balance| balance.created).filter(|sum| *sum != Setsum::ZERO),
             present: self.present,
-            total: self.present + self.dropped,
+            total: self.total(),
             broken: (!odd.is_empty()).then(|| odd.join("; ")),
         }
     }

@@ -265,11 +265,12 @@ impl Core {
             let died = live.iter().filter(|(blob, _)| state.is_dead(blob.address));
             let died: Vec<_> = died.map(|(blob, _)| (blob.address, blob.stored)).collect();
             let dead = new.as_ref().and_then(|new| Dead::of(new.id, died));
+            let (reason, created) = (Reason::Clean, Setsum::ZERO);
             Edit {
                 add_blobs: new.iter().cloned().collect(),
                 remove_blobs: files.to_vec(),
                 dead: dead.into_iter().collect(),
-                balance: Some(Balance { reason: Reason::Clean, input, output, dropped }),
+                balance: Some(Balance { reason, input, output, dropped, created }),
                 ..Edit::default()
             }
         })

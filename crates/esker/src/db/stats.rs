@@ -113,6 +113,11 @@ pub struct Stats {
     pub cleanings: u64,
     /// Bytes of them.
     pub bytes_cleaned: u64,
+    /// Merge operands that flushes and compactions have folded since the open.
+    pub operands_folded: u64,
+    /// How often a flush or compaction has kept an operand as it was, because its operator failed or
+    /// is not known.
+    pub operands_kept: u64,
     /// Syncs that durable commits have shared since the open.
     pub syncs: u64,
     /// How often a writer waited because flushes were behind.
@@ -164,6 +169,8 @@ impl Stats {
             blobs_forgotten: core.counters.blobs_forgotten.get(),
             cleanings: core.counters.cleanings.get(),
             bytes_cleaned: core.counters.bytes_cleaned.get(),
+            operands_folded: core.rules.folds.folded(),
+            operands_kept: core.rules.folds.kept(),
             blobs: view.version.blobs.iter().count() as u64,
             blob_bytes: view.version.blobs.iter().map(|blob| blob.meta().bytes).sum(),
             ..Self::default()
@@ -226,6 +233,8 @@ impl Stats {
             ("blobs_forgotten", self.blobs_forgotten),
             ("cleanings", self.cleanings),
             ("bytes_cleaned", self.bytes_cleaned),
+            ("operands_folded", self.operands_folded),
+            ("operands_kept", self.operands_kept),
             ("syncs", self.syncs),
             ("flush_waits", self.flush_waits),
             ("flush_wait_us", self.flush_wait_us),

@@ -400,12 +400,13 @@ impl Core {
             .or_else(|| (level == LAST).then(|| last().map(|run| run.number)).flatten());
         let run = known.unwrap_or_else(|| writing.ledger.allocate().0);
         let place = |meta: &SegmentMeta| Placed { level, run, meta: meta.clone() };
-        let Rewritten { input, output, dropped, killed, .. } = rewritten;
+        let Rewritten { input, output, dropped, created, killed, .. } = rewritten;
+        let reason = Reason::Compaction;
         let edit = Edit {
             add: rewritten.segments.iter().map(place).collect(),
             remove,
             dead: ledger.state().resolve_dead(&stored(&killed))?,
-            balance: Some(Balance { reason: Reason::Compaction, input, output, dropped }),
+            balance: Some(Balance { reason, input, output, dropped, created }),
             ..Edit::default()
         };
         self.publish(writing, &mut ledger, edit, &fresh, None)?;

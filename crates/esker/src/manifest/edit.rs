@@ -12,9 +12,9 @@
 //! new-log N                                        log N is live; in a first transaction: each one
 //! flushed SEQ                                      every number at or below is in segments
 //! next-file N                                      numbers from N on were never used
-//! balance WHY in=… out=… dropped=…                 WHY: flush, compaction, ingest, repair,
-//!                                                  clean
-//! total … dropped=…                                only in the first transaction of a file
+//! balance WHY in=… out=… dropped=… [created=…]     WHY: flush, compaction, ingest, repair,
+//!                                                  clean; created: if merge operands were folded
+//! total … dropped=… [created=…]                    only in the first transaction of a file
 //! closed log=N length=BYTES last=SEQ               a promise: log N is durable, and ends there
 //! clean                                            only in the first one: closed by its last user
 //! ```
@@ -91,7 +91,7 @@ pub enum Reason {
     Clean,
 }
 
-/// The proof that an edit lost nothing: input = output + dropped.
+/// The proof that an edit lost nothing: input + created = output + dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
     /// Sum of every entry that went in.
@@ -100,6 +100,8 @@ pub struct Balance {
     pub output: Setsum,
     /// Sum of what no reader can see any more.
     pub dropped: Setsum,
+    /// Sum of what merge operands were folded to; they are among what was dropped.
+    pub created: Setsum,
     /// What was done.
     pub reason: Reason,
 }
@@ -145,10 +147,12 @@ pub(super) struct Ticks {
 /// The figures of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Total {
-    /// Sum of every operation ever flushed: present + dropped.
+    /// Sum of every operation ever flushed: present + dropped - created.
     pub(super) all: Setsum,
-    /// Of these, what was dropped.
+    /// Sum of what was dropped.
     pub(super) dropped: Setsum,
+    /// Sum of what merge operands were folded to.
+    pub(super) created: Setsum,
 }
 
 /// A change of the set of live files. What is none or empty stays as it is.
@@ -213,10 +217,13 @@ impl Edit {
         lines.extend(self.flushed.map(|seq| format!("flushed {seq}")));
         lines.extend(self.next_file.map(|id| format!("next-file {id}")));
         lines.extend(self.balance.map(|balance| {
-            let Balance { input, output, dropped, reason } = balance;
-            format!("balance {reason} in={input} out={output} dropped={dropped}")
+            let Balance { input, output, dropped, created, reason } = balance;
+            let created = created_field(created);
+            format!("balance {reason} in={input} out={output} dropped={dropped}{created}")
         }));
-        let total = |Total { all, dropped }| format!("total {all} dropped={dropped}");
+        let total = |Total { all, dropped, created }| {
+            format!("total {all} dropped={dropped}{}", created_field(created))
+        };
         lines.extend(whole.total.map(total));
         lines.extend(self.closed.map(|Closed { log, length, last }| {
             format!("closed log={log} length={length} last={last}")
@@ -260,7 +267,8 @@ impl Edit {
             }
             "total" => {
                 let (all, dropped) = (fields.setsum("")?, fields.setsum("dropped")?);
-                once(&mut whole.total, Total { all, dropped }, text)?;
+                let created = take_created(&mut fields)?;
+                once(&mut whole.total, Total { all, dropped, created }, text)?;
             }
             "closed" => {
                 let log = parse_file_id(fields.named("log")?).ok_or_else(|| fields.bad())?;
@@ -381,7 +389,21 @@ fn take_balance(fields: &mut Fields<'_>) -> Result<Balance> {
     let reason = reasons.into_iter().find(|reason| reason.to_string() == word);
     let reason = reason.ok_or_else(|| unsupported("balance", word))?;
     let (input, output) = (fields.setsum("in")?, fields.setsum("out")?);
-    Ok(Balance { input, output, dropped: fields.setsum("dropped")?, reason })
+    let (dropped, created) = (fields.setsum("dropped")?, take_created(fields)?);
+    Ok(Balance { input, output, dropped, created, reason })
+}
+
+/// Written only where something was created.
+fn created_field(created: Setsum) -> String {
+    if created == Setsum::ZERO { String::new() } else { format!(" created={created}") }
+}
+
+fn take_created(fields: &mut Fields<'_>) -> Result<Setsum> {
+    if fields.is_done() {
+        return Ok(Setsum::ZERO);
+    }
+    let created = fields.setsum("created")?;
+    if created == Setsum::ZERO { Err(fields.bad()) } else { Ok(created) }
 }
 
 fn once<T>(slot: &mut Option<T>, value: T, text: &str) -> Result<()> {
@@ -509,7 +531,8 @@ mod tests {
         let balance = Balance {
             input: Setsum(3),
             output: Setsum(2),
-            dropped: Setsum(1),
+            dropped: Setsum(5),
+            created: Setsum(4),
             reason: Reason::Compaction,
         };
         let at = |file, offset| Address::new(FileId(file), offset).unwrap();
@@ -540,7 +563,8 @@ mod tests {
             balance: Some(balance),
             closed: Some(Closed { log: FileId(9), length: 1234, last: SeqNo(150) }),
         };
-        let total = Some(Total { all: Setsum(u128::MAX), dropped: Setsum(0) });
+        let (all, dropped, created) = (Setsum(u128::MAX), Setsum(0), Setsum(6));
+        let total = Some(Total { all, dropped, created });
         let logs = vec![FileId(7), FileId(9)];
         let ticks = vec![Ticks { file: FileId(41), up1: 9, up2: 7 }];
         (edit, Whole { total, logs, tick: Some(12), ticks, clean: Some(()) })
@@ -585,12 +609,30 @@ mod tests {
             "new-log 000009".to_owned(),
             "flushed 99".to_owned(),
             "next-file 000043".to_owned(),
-            format!("balance compaction in={zeros}3 out={zeros}2 dropped={zeros}1"),
-            format!("total {} dropped={zeros}0", "f".repeat(32)),
+            format!(
+                "balance compaction in={zeros}3 out={zeros}2 dropped={zeros}5 created={zeros}4"
+            ),
+            format!("total {} dropped={zeros}0 created={zeros}6", "f".repeat(32)),
             "closed log=000009 length=1234 last=150".to_owned(),
             "clean".to_owned(),
         ];
         assert_eq!(edit.lines(&whole), want);
+    }
+
+    /// Where nothing was created the lines are those of manifests from before there was folding.
+    #[test]
+    fn nothing_created_is_not_written() {
+        let (mut edit, mut whole) = everything();
+        let without = |lines: &[String]| lines.iter().all(|line| !line.contains("created"));
+        edit.balance.as_mut().unwrap().created = Setsum::ZERO;
+        whole.total.as_mut().unwrap().created = Setsum::ZERO;
+        let lines = edit.lines(&whole);
+        assert!(without(&lines));
+        let (mut again, mut whole_again) = (Edit::default(), Whole::default());
+        for line in &lines {
+            again.take(line, &mut whole_again).unwrap();
+        }
+        assert_eq!((again, whole_again), (edit, whole));
     }
 
     /// F-38.
@@ -600,11 +642,12 @@ mod tests {
         let mut lines = edit.lines(&whole);
         lines.iter_mut().for_each(|line| line.push_str(" colour=red"));
         let mut odd = Vec::new();
-        for field in ["length", "blob-bytes", "stored", "intervals", "addresses", "up2"] {
+        for field in ["length", "blob-bytes", "stored", "intervals", "addresses", "up2", "created"]
+        {
             let renamed = lines.iter().filter(|line| line.contains(&format!(" {field}=")));
             odd.extend(renamed.map(|line| line.replace(field, "colour")));
         }
-        assert_eq!(odd.len(), 6);
+        assert_eq!(odd.len(), 8);
         odd.extend(lines);
         odd.push("colour red".into());
         odd.push("balance colour in=0".into());
@@ -639,6 +682,8 @@ mod tests {
             "log 7".into(),
             "remove log-000003".into(),
             "total zz dropped=0".into(),
+            edit.lines(&whole)[14].replace(&format!("created={}4", "0".repeat(31)), "created=4"),
+            edit.lines(&whole)[14].replace("4", "0"),
             edit.lines(&whole)[2].replace("blob-bytes=70000", "blob-bytes=0"),
             "remove-blob seg-000003".into(),
             "tick 0".into(),

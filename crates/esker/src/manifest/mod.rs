@@ -14,7 +14,7 @@
 //!  a94c77d3 end 1                                                   the first transaction is whole
 //!  …
 //!  6e20b5f8 remove seg-000012                                       a later edit
-//!  c8174d3b balance compaction in=… out=… dropped=…                 why, and the proof
+//!  c8174d3b balance compaction in=… out=… dropped=… [created=…]     why, and the proof
 //!  40d9ee12 end 2
 //! ```
 //!

@@ -18,12 +18,13 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
-use super::edit::{Dead, Edit, Whole};
+use super::edit::{Balance, Dead, Edit, Whole};
 use super::line::{Chain, Mismatch, canonical, claims_end};
 use super::state::State;
 use crate::base::coding::to_u64;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
+use crate::base::setsum::Setsum;
 use crate::blob::BlobMeta;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Access, Env, Listed, Map, path_in, read_whole};
@@ -457,8 +458,12 @@ impl fmt::Display for Step<'_> {
         }
         self.show_blobs(f)?;
         if let Some(balance) = &self.edit.balance {
-            let (input, output, dropped) = (balance.input, balance.output, balance.dropped);
-            writeln!(f, "  balance  in {input} = out {output} + dropped {dropped}")?;
+            let Balance { input, output, dropped, created, .. } = balance;
+            let created = match *created {
+                Setsum::ZERO => String::new(),
+                created => format!(" - created {created}"),
+            };
+            writeln!(f, "  balance  in {input} = out {output} + dropped {dropped}{created}")?;
         }
         if let Some(closed) = &self.edit.closed {
             let (log, length, last) = (FileKind::Log.name(closed.log), closed.length, closed.last);

@@ -10,8 +10,8 @@
 //!    that moves down passes no segment that may hold its keys and stays; new data comes in above
 //!    every segment that may. On level 0 the numbers of runs are disjoint besides.
 //! 2. Segments of a run are disjoint in keys, borders included: no key lies in two of them.
-//! 3. `present` is the sum of the live segments. `present + dropped` is the sum of every operation
-//!    ever flushed: a flush adds its input, a compaction changes nothing (law 6).
+//! 3. `present` is the sum of the live segments. `present + dropped - created` is the sum of every
+//!    operation ever flushed: a flush adds its input, a compaction changes nothing (law 6).
 //! 4. `log_min`, `flushed` and `next_file` never go back. No live number is above `flushed`, no
 //!    live file at or above `next_file`, no live log below `log_min`. Logs ascend.
 //! 5. Blob files keep the invariants of `blobs.rs`. Their sums are of values, those above of
@@ -85,6 +85,8 @@ pub struct State {
     pub present: Setsum,
     /// Sum of what was flushed once and is not there any more.
     pub dropped: Setsum,
+    /// Sum of what merge operands were ever folded to: it is, or was, there and was never committed.
+    pub created: Setsum,
     /// What is promised about the end of a live log.
     pub closed: Option<Closed>,
     /// Live blob files.
@@ -104,7 +106,7 @@ impl State {
 
     /// Sum of every operation ever flushed.
     pub fn total(&self) -> Setsum {
-        self.present + self.dropped
+        self.present + self.dropped - self.created
     }
 
     /// The blob file that answers for `address`, whether the value is dead or not.
@@ -161,6 +163,7 @@ impl State {
         }
         let balance = edit.balance.filter(|balance| balance.reason != Reason::Clean);
         next.dropped += balance.map_or(Setsum::ZERO, |balance| balance.dropped);
+        next.created += balance.map_or(Setsum::ZERO, |balance| balance.created);
         next.clean = false;
         Ok(self)
     }
@@ -188,11 +191,11 @@ impl State {
                 found,
             ));
         }
-        state.dropped = total.dropped;
+        (state.dropped, state.created) = (total.dropped, total.created);
         state.closed = edit.closed;
         state.clean = whole.clean.is_some();
         if state.total() != total.all {
-            return Err(refused("chain", "present + dropped", total.all, state.total()));
+            return Err(refused("chain", "present + dropped - created", total.all, state.total()));
         }
         Ok(state)
     }
@@ -213,7 +216,7 @@ impl State {
             closed: self.closed,
             ..Edit::default()
         };
-        let total = Some(Total { all: self.total(), dropped: self.dropped });
+        let total = Some(Total { all: self.total(), dropped: self.dropped, created: self.created });
         let clean = self.clean.then_some(());
         let tick = (self.tick > 0).then_some(self.tick);
         let ticks = self.blobs.iter().map(|blob| {
@@ -401,7 +404,7 @@ fn fill(run: &mut Run, placed: &[&Placed]) -> Result<()> {
 fn check_balance(flushed_before: SeqNo, edit: &Edit, sum_in: Setsum) -> Result<()> {
     let changes = !edit.add.is_empty() || !edit.remove.is_empty();
     let flushes = edit.flushed.is_some_and(|flushed| flushed > flushed_before);
-    let Some(Balance { input, output, dropped, reason }) = edit.balance else {
+    let Some(Balance { input, output, dropped, created, reason }) = edit.balance else {
         let missing = changes || flushes;
         let refuse = || refused("balance", "edit that changes segments or flushes", "one", "none");
         return if missing { Err(refuse()) } else { Ok(()) };
@@ -421,8 +424,12 @@ fn check_balance(flushed_before: SeqNo, edit: &Edit, sum_in: Setsum) -> Result<(
     if added != output {
         return refuse("sum of what it adds", output, added);
     }
-    if input != output + dropped {
-        return refuse("out + dropped", input, output + dropped);
+    let accounted = output + dropped - created;
+    if input != accounted {
+        return refuse("out + dropped - created", input, accounted);
+    }
+    if created != Setsum::ZERO && !matches!(reason, Reason::Flush | Reason::Compaction) {
+        return refuse("created", Setsum::ZERO, created);
     }
     let rewrites = matches!(reason, Reason::Compaction | Reason::Clean);
     if rewrites && sum_in != input {

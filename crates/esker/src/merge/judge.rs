@@ -16,12 +16,18 @@
 //! 3. A range delete may go if it was said to be spent and nothing older lies beneath, or if those
 //!    that stay, and those that are spent, hide all of it from every reader who sees it. What it covers in the input is judged
 //!    without it.
-//! 4. Nothing is shared with the code that discards but the words of `base` and the [`Keep`].
+//! 4. What was made must be what the operator gives, asked once more, on what goes for it: upon the put
+//!    that a reader there sees below the operands, or upon nothing. For a reader it stands for these.
+//!    An operator that does not give the same twice is not asked again ([`Folds`](super::folds::Folds)).
+//! 5. Nothing is shared with the code that discards but the words of `base`, the [`Keep`], and how an
+//!    operator is called.
 
+use super::operator;
 use super::retain::{Below, Keep, Verdict};
+use super::rules::Rules;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
-use crate::base::key::{Entry, Kind};
+use crate::base::key::{Entry, Kind, split_full_key};
 use crate::base::span::Span;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -33,14 +39,29 @@ pub struct Judgement {
     pub entries: u64,
     /// Of these, dropped.
     pub dropped: u64,
+    /// How many were made beside them.
+    pub made: u64,
 }
 
 /// A version of the key that is walked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Seen {
     seq: SeqNo,
     kind: Kind,
-    stays: bool,
+    verdict: Verdict,
+    /// Known from the first version on that was made.
+    value: Box<[u8]>,
+}
+
+impl Seen {
+    /// Whether it is there before the rewrite, or after.
+    fn is_there(&self, before: bool) -> bool {
+        match self.verdict {
+            Verdict::Keep => true,
+            Verdict::Drop => before,
+            Verdict::Make => !before,
+        }
+    }
 }
 
 /// What a reader sees of a key.
@@ -55,6 +76,7 @@ struct Answer {
 /// Watches the verdicts on a sorted walk.
 pub struct Judge<'a> {
     keep: &'a Keep,
+    rules: &'a Rules,
     /// Range deletes that begin above the key, the next one last.
     coming: Vec<&'a Span>,
     /// Those that cover the key.
@@ -63,6 +85,8 @@ pub struct Judge<'a> {
     versions: Vec<Seen>,
     /// Whether one of `versions` goes.
     loses: bool,
+    /// Whether one of `versions` was made.
+    makes: bool,
     /// Range deletes that go, and where the last of them ends.
     gone: Vec<Span>,
     gone_numbers: BTreeSet<SeqNo>,
@@ -71,17 +95,20 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// Judges a walk that has to keep `keep`. Cost: a sort of its range deletes.
-    pub fn new(keep: &'a Keep) -> Self {
+    /// Judges a walk that has to keep `keep`, and folds as `rules` say. Cost: a sort of its range
+    /// deletes.
+    pub fn new(keep: &'a Keep, rules: &'a Rules) -> Self {
         let mut coming: Vec<&Span> = keep.spans.iter().collect();
         coming.sort_unstable_by(|a, b| b.start.cmp(&a.start));
         Self {
             keep,
+            rules,
             coming,
             open: Vec::new(),
             key: Vec::new(),
             versions: Vec::new(),
             loses: false,
+            makes: false,
             gone: Vec::new(),
             gone_numbers: BTreeSet::new(),
             gone_end: Box::default(),
@@ -100,16 +127,19 @@ impl<'a> Judge<'a> {
             self.key.clear();
             self.key.extend_from_slice(entry.key);
         }
-        let stays = verdict == Verdict::Keep;
-        self.judgement.entries += 1;
-        self.judgement.dropped += u64::from(!stays);
+        let (goes, is_made) = (verdict == Verdict::Drop, verdict == Verdict::Make);
+        self.judgement.entries += u64::from(!is_made);
+        self.judgement.dropped += u64::from(goes);
+        self.judgement.made += u64::from(is_made);
         if entry.kind == Kind::RangeDelete {
-            if !stays {
+            if goes {
                 self.note_gone(entry);
             }
-        } else if stays || !self.is_behind(entry.seq) {
-            self.loses |= !stays;
-            self.versions.push(Seen { seq: entry.seq, kind: entry.kind, stays });
+        } else if !goes || !self.is_behind(entry.seq) {
+            self.loses |= goes;
+            self.makes |= is_made;
+            let value = if self.makes { entry.value.into() } else { Box::default() };
+            self.versions.push(Seen { seq: entry.seq, kind: entry.kind, verdict, value });
         }
         Ok(())
     }
@@ -154,11 +184,12 @@ impl<'a> Judge<'a> {
     }
 
     fn end_key(&mut self) -> Result<()> {
-        if self.loses || *self.key < *self.gone_end {
+        if self.loses || self.makes || *self.key < *self.gone_end {
             self.judge_key()?;
         }
         self.versions.clear();
         self.loses = false;
+        self.makes = false;
         Ok(())
     }
 
@@ -170,7 +201,12 @@ impl<'a> Judge<'a> {
             self.open.push(span);
         }
         self.open.retain(|span| *span.end > *key);
-        self.versions.sort_unstable_by_key(|version| Reverse(version.seq));
+        // What was made comes before the operand whose number it has.
+        let order = |version: &Seen| (Reverse(version.seq), version.verdict != Verdict::Make);
+        self.versions.sort_unstable_by_key(order);
+        for made in self.versions.iter().filter(|version| version.verdict == Verdict::Make) {
+            self.check_made(made)?;
+        }
         let mut moments: Vec<SeqNo> = self.versions.iter().map(|version| version.seq).collect();
         moments.extend(self.open.iter().map(|span| span.seq));
         moments.sort_unstable();
@@ -192,16 +228,25 @@ impl<'a> Judge<'a> {
     }
 
     /// What a reader at `at` sees of the key: of all that came in, or of what stays.
-    fn answer(&self, at: SeqNo, all: bool) -> Answer {
+    fn answer(&self, at: SeqNo, before: bool) -> Answer {
         let spans = self.open.iter().map(|span| span.seq);
-        let spans = spans.filter(|seq| *seq <= at && (all || !self.gone_numbers.contains(seq)));
+        let spans = spans.filter(|seq| *seq <= at && (before || !self.gone_numbers.contains(seq)));
         let cover = spans.max().unwrap_or(SeqNo::ZERO);
         let mut shown = Vec::new();
-        for version in self.versions.iter().filter(|v| v.seq <= at && (all || v.stays)) {
+        for version in self.versions.iter().filter(|v| v.seq <= at && v.is_there(before)) {
             if version.seq < cover {
                 break;
             }
             match version.kind {
+                kind if version.verdict == Verdict::Make => {
+                    // It stands for what came in.
+                    let Answer { shown: of, floor } = self.answer(version.seq, true);
+                    if kind != Kind::Merge {
+                        shown.extend(of);
+                        return Answer { shown, floor };
+                    }
+                    shown.extend(self.combined(version.seq, &of).map(|operand| operand.seq));
+                }
                 Kind::Delete => return Answer { shown, floor: Some(version.seq) },
                 Kind::Put | Kind::Blob => {
                     shown.push(version.seq);
@@ -211,6 +256,64 @@ impl<'a> Judge<'a> {
             }
         }
         Answer { shown, floor: Some(cover) }
+    }
+
+    /// Of `shown`, which a reader at `from` sees: the operands from there on that go for what was made
+    /// of that number.
+    fn combined<'b>(&'b self, from: SeqNo, shown: &'b [SeqNo]) -> impl Iterator<Item = &'b Seen> {
+        shown.iter().map_while(move |&seq| {
+            let at = self.versions.partition_point(|version| version.seq > seq);
+            let mut here = self.versions[at..].iter().take_while(|version| version.seq == seq);
+            let first = here.next()?;
+            let is_made = first.verdict == Verdict::Make;
+            let version = if is_made { here.next()? } else { first };
+            let goes = version.kind == Kind::Merge && version.verdict == Verdict::Drop;
+            (goes && (!is_made || seq == from)).then_some(version)
+        })
+    }
+
+    /// Whether `made` is what the operator gives on what goes for it.
+    fn check_made(&self, made: &Seen) -> Result<()> {
+        let (collection, key) = split_full_key(&self.key).unwrap_or_default();
+        let rule = self.rules.of(collection);
+        let Answer { shown, floor } = self.answer(made.seq, true);
+        let operator = rule.operator.as_deref();
+        let again =
+            operator.ok_or_else(|| "there is no operator".to_owned()).and_then(|operator| {
+                let mut of: Vec<&Seen> = self.combined(made.seq, &shown).collect();
+                let lowest = of.last().ok_or("no operand goes for it")?.seq;
+                of.reverse();
+                let of: Vec<&[u8]> = of.iter().map(|operand| &*operand.value).collect();
+                if made.kind == Kind::Merge {
+                    let all = operator::partial_of_all(operator, key, &of);
+                    return all.map(Into::into).ok_or_else(|| "they do not combine".to_owned());
+                }
+                if floor.is_some() && shown.len() == of.len() {
+                    let is_end = |version: &Seen| Some(version.seq) == floor;
+                    if !self.versions.iter().any(is_end)
+                        && self.may_lie_beneath(&self.key, None, lowest)
+                    {
+                        return Err("what they came upon may lie beneath".to_owned());
+                    }
+                    return operator::full(operator, key, None, &of);
+                }
+                let base = self.versions.iter().find(|version| {
+                    version.kind == Kind::Put
+                        && version.verdict != Verdict::Make
+                        && shown.get(of.len()) == Some(&version.seq)
+                });
+                let base = base.ok_or("what they came upon is not known")?;
+                operator::full(operator, key, Some(&base.value), &of)
+            });
+        let said = match again {
+            Ok(value) if *value == *made.value => return Ok(()),
+            Ok(value) => format!("its operator gives {} bytes that are others", value.len()),
+            Err(said) => said,
+        };
+        self.rules.folds.distrust(collection);
+        let (key, seq) = (self.key.escape_ascii(), made.seq);
+        let message = format!("a fold is refused: of key \"{key}\", number {seq}: {said}");
+        Err(Error::new(ErrorKind::Corruption, message))
     }
 
     fn are_alike(&self, before: &Answer, after: &Answer) -> bool {

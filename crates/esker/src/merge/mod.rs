@@ -4,6 +4,7 @@
 //!  memtable ─┐                         ┌─ Visible   what one snapshot sees, from both ends
 //!  segment  ─┼─ Merged (loser tree) ───┤
 //!  segment  ─┘                         └─ Retain    what a flush or compaction keeps and drops
+//!                                         └ Folded   and what it makes of merge operands
 //! ```
 //!
 //! 1. Sources come newest first. Order is that of entries; between equal entries the newer source
@@ -15,6 +16,8 @@
 
 pub mod clip;
 pub mod fold;
+pub mod folded;
+pub mod folds;
 pub mod judge;
 pub mod loser;
 pub mod operator;
@@ -26,6 +29,7 @@ pub mod run;
 pub mod visible;
 
 pub use clip::Clip;
+pub use folded::Folded;
 pub use judge::{Judge, Judgement};
 pub use loser::Merged;
 pub use operator::{MergeOperator, Operators};

@@ -12,7 +12,7 @@
 //! 1. Of each key and stripe the newest version is kept, the others are dropped. Every snapshot
 //!    named, and the present, sees the same before and after.
 //! 2. Merge operands close nothing: in a stripe everything is kept from the newest version down to
-//!    and with the first put or delete.
+//!    and with the first put or delete. Folding them comes after ([`Folded`](super::Folded)).
 //! 3. A tombstone is dropped only if no segment beneath can hold an older version of its key, and
 //!    none is kept (law 4). Its verdict waits until that is known, so it may come after the verdicts
 //!    of versions it shadows; the entries that are kept come in order.
@@ -94,20 +94,20 @@ impl Default for Beneath {
 }
 
 /// Goes along what lies beneath, as keys ascend.
-struct Soundings<'a> {
+pub(super) struct Soundings<'a> {
     beneath: &'a Beneath,
     /// Of each run, how many segments end before the key.
     places: Vec<usize>,
 }
 
 impl<'a> Soundings<'a> {
-    fn new(beneath: &'a Beneath) -> Self {
+    pub(super) fn new(beneath: &'a Beneath) -> Self {
         let runs = if let Below::Runs(runs) = &beneath.0 { runs.len() } else { 0 };
         Self { beneath, places: vec![0; runs] }
     }
 
     /// Whether a version of `key` below `seq` may be there. Cost: a comparison a run, most times.
-    fn may_hold(&mut self, key: &[u8], seq: SeqNo) -> bool {
+    pub(super) fn may_hold(&mut self, key: &[u8], seq: SeqNo) -> bool {
         let Below::Runs(runs) = &self.beneath.0 else { return true };
         let mut holds = false;
         for (run, place) in runs.iter().zip(&mut self.places) {
@@ -155,7 +155,7 @@ impl Sweep {
 /// So many fragments are looked at to find out that a range delete is hidden.
 const FRAGMENTS_MAX: usize = 64;
 
-fn stripe_of(seq: SeqNo, snapshots: &[SeqNo]) -> Stripe {
+pub(super) fn stripe_of(seq: SeqNo, snapshots: &[SeqNo]) -> Stripe {
     snapshots.partition_point(|&snapshot| snapshot < seq)
 }
 
@@ -164,8 +164,10 @@ fn stripe_of(seq: SeqNo, snapshots: &[SeqNo]) -> Stripe {
 pub enum Verdict {
     /// It goes into the output.
     Keep,
-    /// No reader can see it.
+    /// No reader can see it, or it is part of what was made.
     Drop,
+    /// It did not come in: it is what operands were folded to, and goes into the output.
+    Make,
 }
 
 /// An entry and what becomes of it; lent until the next call.
@@ -190,6 +192,10 @@ pub struct Tally {
     pub entries_dropped: u64,
     /// Of these, tombstones.
     pub tombstones_dropped: u64,
+    /// Sum of what was made. Input + created − dropped must be the sum of the output.
+    pub created: Setsum,
+    /// Entries made.
+    pub entries_created: u64,
 }
 
 /// Judges every entry of a cursor.
@@ -212,7 +218,7 @@ pub struct Retain<'a, C> {
 }
 
 /// Index of the oldest snapshot that sees a version; the number of snapshots for the present.
-type Stripe = usize;
+pub(super) type Stripe = usize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -263,8 +269,8 @@ impl<'a, C: Cursor> Retain<'a, C> {
         loop {
             match self.advance()? {
                 None => return Ok(None),
-                Some(Verdict::Keep) => return Ok(self.lent()),
                 Some(Verdict::Drop) => {}
+                Some(_) => return Ok(self.lent()),
             }
         }
     }
@@ -278,8 +284,18 @@ impl<'a, C: Cursor> Retain<'a, C> {
         Ok(verdict.and_then(|verdict| Some(Judged { entry: self.lent()?, verdict })))
     }
 
+    /// The value of the entry that `advance` has judged, pinned.
+    pub(super) fn value(&self) -> Value {
+        match self.phase {
+            Phase::Release(_) => {
+                self.waiting.front().map_or(Value::EMPTY, |(_, value)| value.clone())
+            }
+            _ => self.cursor.value(),
+        }
+    }
+
     /// The entry that `advance` has judged.
-    fn lent(&self) -> Option<Entry<'_>> {
+    pub(super) fn lent(&self) -> Option<Entry<'_>> {
         match self.phase {
             Phase::Release(_) => {
                 let (seq, value) = self.waiting.front()?;
@@ -289,7 +305,8 @@ impl<'a, C: Cursor> Retain<'a, C> {
         }
     }
 
-    fn advance(&mut self) -> Result<Option<Verdict>> {
+    /// The verdict on the next entry, which [`Self::lent`] then lends.
+    pub(super) fn advance(&mut self) -> Result<Option<Verdict>> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }

@@ -1,9 +1,9 @@
 //! Sorted entries in, segments out, and the proof that nothing else happened.
 //!
 //! ```text
-//!   cursor → Retain ─ keep ─▶ SegmentWriter … SegmentWriter     in = out + dropped, or nothing
-//!                   ├ drop ─▶ (summed)                          is published (law 6)
-//!                   └ both ─▶ Judge                             no reader can tell, or nothing is
+//!   cursor → Folded ─ keep, make ─▶ SegmentWriter …     in + created = out + dropped, or nothing
+//!                   ├ drop ───────▶ (summed)            is published (law 6)
+//!                   └ all ────────▶ Judge               no reader can tell, or nothing is
 //! ```
 //!
 //! 1. Outputs are cut between keys, never between versions of one key: the segments of a run are
@@ -16,8 +16,9 @@
 //! 4. The balance says that nothing was lost on the way; that what was dropped was free to go says
 //!    [`Judge`], for every entry (SST-18).
 
-use super::judge::Judge;
-use super::retain::{Judged, Keep, Retain, Tally, Verdict};
+use super::folded::Folded;
+use super::judge::{Judge, Judgement};
+use super::retain::{Judged, Keep, Tally, Verdict};
 use super::rules::Rules;
 use crate::base::blob::BlobRef;
 use crate::base::cursor::Cursor;
@@ -70,6 +71,11 @@ pub trait Plant: Debug + Send + Sync {
         None
     }
 
+    /// What operands are folded to, if not `value`.
+    fn fold(&self, _value: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Hands `entry` on to the writer, or something else, or nothing. Errors: those of `write`.
     fn write(
         &self,
@@ -95,6 +101,8 @@ pub struct Rewritten {
     pub output: Setsum,
     /// Sum of what no reader can see any more.
     pub dropped: Setsum,
+    /// Sum of what operands were folded to.
+    pub created: Setsum,
     /// Entries that came in.
     pub entries: u64,
     /// Entries that were dropped.
@@ -132,8 +140,9 @@ impl Rewrite<'_> {
         written: &mut Vec<FileId>,
     ) -> Result<Rewritten> {
         let planted = self.plant.and_then(|plant| plant.keep(self.keep));
-        let mut retain = Retain::new(cursor, planted.as_ref().unwrap_or(self.keep));
-        let mut judge = Judge::new(self.keep);
+        let keep = planted.as_ref().unwrap_or(self.keep);
+        let mut folded = Folded::new(cursor, keep, self.rules, self.plant);
+        let mut judge = Judge::new(self.keep, self.rules);
         let mut blobs = Blobs { tells_kept: self.tells_kept, ..Blobs::default() };
         let mut segments = Vec::new();
         let mut writer: Option<SegmentWriter> = None;
@@ -142,7 +151,7 @@ impl Rewrite<'_> {
         let mut finished = 0u64;
         let mut bytes = 0u64;
         let mut borders = self.borders.as_slice();
-        while let Some(Judged { entry, verdict }) = retain.judge_next()? {
+        while let Some(Judged { entry, verdict }) = folded.judge_next()? {
             judge.see(&entry, verdict)?;
             if entry.kind == Kind::Blob {
                 blobs.note(&entry, verdict)?;
@@ -185,21 +194,21 @@ impl Rewrite<'_> {
         self.tell(Progress { entries: count, bytes, is_written: true })?;
         segments.extend(blobs.finish(writer)?);
         blobs.check()?;
-        let tally = retain.tally();
+        let tally = folded.tally();
         let output = segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
         let rewritten = Rewritten {
             segments,
             input: input.unwrap_or(tally.input),
             output,
             dropped: tally.dropped,
+            created: tally.created,
             entries: tally.entries,
             entries_dropped: tally.entries_dropped,
             kept: blobs.kept,
             killed: blobs.killed,
         };
         rewritten.check_balance(tally.input)?;
-        let judged = judge.finish()?;
-        check_judged(&tally, judged.entries, judged.dropped)?;
+        check_judged(&tally, judge.finish()?)?;
         Ok(rewritten)
     }
 
@@ -262,13 +271,14 @@ impl Blobs {
 }
 
 /// Whether every entry that was walked came with a verdict.
-fn check_judged(tally: &Tally, entries: u64, dropped: u64) -> Result<()> {
-    if (tally.entries, tally.entries_dropped) == (entries, dropped) {
+fn check_judged(tally: &Tally, judged: Judgement) -> Result<()> {
+    let Tally { entries, entries_dropped: dropped, entries_created: made, .. } = *tally;
+    if judged == (Judgement { entries, dropped, made }) {
         return Ok(());
     }
-    let (walked, gone) = (tally.entries, tally.entries_dropped);
     let message = format!(
-        "a rewrite walked {walked} entries and dropped {gone}, judged {entries} and {dropped}"
+        "a rewrite walked {entries} entries, dropped {dropped} and made {made}, judged {} and {} and {}",
+        judged.entries, judged.dropped, judged.made
     );
     Err(Error::new(ErrorKind::Corruption, message))
 }
@@ -285,6 +295,7 @@ impl Rewritten {
             walked += part.input;
             all.output += part.output;
             all.dropped += part.dropped;
+            all.created += part.created;
             all.entries += part.entries;
             all.entries_dropped += part.entries_dropped;
             all.segments.extend(part.segments);
@@ -306,14 +317,15 @@ impl Rewritten {
     }
 
     fn check_balance(&self, walked: Setsum) -> Result<()> {
-        if walked == self.input && self.input == self.output + self.dropped {
+        if walked == self.input && self.input + self.created == self.output + self.dropped {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::Corruption,
             format!(
-                "a rewrite does not balance: want input {}, walked {walked}, wrote {}, dropped {}",
-                self.input, self.output, self.dropped
+                "a rewrite does not balance: want input {}, walked {walked}, made {}, wrote {}, \
+                 dropped {}",
+                self.input, self.created, self.output, self.dropped
             ),
         ))
     }

@@ -7,6 +7,7 @@
 //! 1. A rule is replaced whole. Whoever has taken one goes on with it: a rewrite takes it once for
 //!    each collection that it meets.
 
+use super::folds::Folds;
 use super::operator::MergeOperator;
 use crate::base::id::CollectionId;
 use arc_swap::ArcSwap;
@@ -27,6 +28,8 @@ pub struct Rule {
 pub struct Rules {
     common: Arc<Rule>,
     own: ArcSwap<BTreeMap<CollectionId, Arc<Rule>>>,
+    /// What came of folding operands.
+    pub folds: Folds,
 }
 
 impl Rules {

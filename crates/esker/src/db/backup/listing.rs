@@ -211,8 +211,8 @@ mod tests {
             seq_max: SeqNo(2),
             setsum,
         };
-        let balance =
-            Balance { input: setsum, output: setsum, dropped: Setsum::ZERO, reason: Reason::Flush };
+        let (dropped, created, reason) = (Setsum::ZERO, Setsum::ZERO, Reason::Flush);
+        let balance = Balance { input: setsum, output: setsum, dropped, created, reason };
         let edit = Edit {
             add: vec![Placed { level: 0, run: 13, meta }],
             flushed: Some(SeqNo(2)),

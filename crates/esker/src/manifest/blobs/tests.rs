@@ -50,7 +50,8 @@ pub(crate) fn cleaning(state: &State, remove: &[u64], add: Vec<BlobMeta>, dead: 
     let remove_blobs: Vec<_> = remove.iter().copied().map(FileId).collect();
     let input = sum_removed(&state.blobs, &remove_blobs);
     let output = add.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
-    let balance = Balance { input, output, dropped: input - output, reason: Reason::Clean };
+    let (dropped, created) = (input - output, Setsum::ZERO);
+    let balance = Balance { input, output, dropped, created, reason: Reason::Clean };
     let next_file = add.iter().map(|meta| meta.id.next()).max().max(Some(state.next_file));
     let balance = Some(balance);
     Edit { add_blobs: add, remove_blobs, dead, next_file, balance, ..Edit::default() }

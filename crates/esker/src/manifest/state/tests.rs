@@ -29,7 +29,8 @@ pub(crate) fn flush(add: Vec<Placed>, dropped: u128) -> Edit {
     let dropped = Setsum(dropped);
     let flushed = add.iter().map(|placed| placed.meta.seq_max).max();
     let next_file = add.iter().map(|placed| placed.meta.id.next()).max();
-    let balance = Balance { input: output + dropped, output, dropped, reason: Reason::Flush };
+    let (input, created) = (output + dropped, Setsum::ZERO);
+    let balance = Balance { input, output, dropped, created, reason: Reason::Flush };
     Edit { add, flushed, next_file, balance: Some(balance), ..Edit::default() }
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn compaction(state: &State, remove: &[u64], add: Vec<Placed>) -> Edi
     let (dropped, reason) = (input - output, Reason::Compaction);
     let next_file = add.iter().map(|placed| placed.meta.id.next()).max();
     let next_file = next_file.filter(|next| *next > state.next_file);
-    let balance = Some(Balance { input, output, dropped, reason });
+    let balance = Some(Balance { input, output, dropped, created: Setsum::ZERO, reason });
     Edit { add, remove, next_file, balance, ..Edit::default() }
 }
 
@@ -125,6 +126,7 @@ fn an_edit_that_does_not_balance_is_refused() {
     let state = three_runs();
     let good = compaction(&state, &[3, 4], vec![placed(1, 4, meta(8, ("a", "z"), (1, 9)))]);
     state.clone().apply(&good).unwrap();
+    let total = state.total();
     let with = |change: &dyn Fn(&mut Balance)| {
         let mut edit = good.clone();
         change(edit.balance.as_mut().unwrap());
@@ -138,6 +140,17 @@ fn an_edit_that_does_not_balance_is_refused() {
         b.dropped += Setsum(1);
     });
     refuses(&state, &both, "what it removes");
+    refuses(&state, &with(&|b| b.created += Setsum(1)), "out + dropped - created");
+    // What operands were folded to changes nothing of what was ever committed.
+    let folds = with(&|b| {
+        b.created += Setsum(1);
+        b.dropped += Setsum(1);
+    });
+    let mut folded = state.clone();
+    folded.apply(&folds).unwrap();
+    assert_eq!((folded.total(), folded.created), (total, Setsum(1)));
+    let (edit, whole) = folded.as_edit();
+    assert_eq!(State::restore(&edit, &whole).unwrap().total(), total);
     refuses(&state, &with(&|b| b.reason = Reason::Flush), "nothing removed");
     refuses(&state, &Edit { balance: None, ..good.clone() }, "balance");
     refuses(&state, &Edit { remove: vec![FileId(3)], ..good }, "what it removes");

@@ -44,7 +44,8 @@ fn verdicts(entries: &[Owned], keep: &Keep) -> Vec<(Owned, Verdict)> {
 }
 
 fn judge(verdicts: &[(Owned, Verdict)], keep: &Keep) -> Result<Judgement> {
-    let mut judge = Judge::new(keep);
+    let rules = Rules::default();
+    let mut judge = Judge::new(keep, &rules);
     for (entry, verdict) in verdicts {
         judge.see(&entry.entry(), *verdict)?;
     }
@@ -156,7 +157,7 @@ proptest! {
         let judgement = judge(&verdicts, &keep);
         prop_assert!(judgement.is_ok(), "{judgement:?}\n{verdicts:?}");
         let dropped = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Drop).count();
-        let wanted = Judgement { entries: entries.len() as u64, dropped: dropped as u64 };
+        let wanted = Judgement { entries: entries.len() as u64, dropped: dropped as u64, made: 0 };
         prop_assert_eq!(judgement.unwrap(), wanted);
     }
 
