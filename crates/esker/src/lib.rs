@@ -55,6 +55,7 @@ pub mod txn;
 #[doc(hidden)]
 pub mod db;
 
+pub use base::codec::Compression;
 pub use base::error::{Error, ErrorKind, Result};
 pub use base::value::{Key, Value};
 pub use commit::Durability;
@@ -72,7 +73,6 @@ pub use db::write_batch::WriteBatch;
 pub use db::{Db, inspect};
 pub use env::Access;
 pub use merge::{MergeOperator, operators};
-pub use segment::Compression;
 
 /// The example in `README.md` is a test.
 #[cfg(doctest)]

@@ -3,6 +3,7 @@
 //! ```text
 //!   image A: closed cleanly         ┐  copy ─▶ damage ─▶ open ─▶ read all ─▶ verify
 //!   image D: the same, large values │
+//!   image E: the same, and packed   │
 //!   images B, C: killed, with marks ┘                    └ error that names a file, or all is right,
 //!                                                          or (B and C) a reported torn tail
 //! ```
@@ -95,20 +96,26 @@ struct Builder {
     db: Db,
     dice: support::Dice,
     keys: u32,
+    /// How many different bytes values are of: few pack well.
+    letters: u64,
     states: Vec<Contents>,
     frames: Vec<Frame>,
 }
 
 impl Builder {
     fn new(compression: Compression) -> Self {
+        Self::with(|options| options.compression(compression))
+    }
+
+    fn with(set: impl FnOnce(Options) -> Options) -> Self {
         let world = Sim::new(7);
-        let db = options(&world).compression(compression).open(dir()).unwrap();
+        let db = set(options(&world)).open(dir()).unwrap();
         let empty = NAMES.map(|name| (name, Pairs::new())).into();
         for name in NAMES {
             db.collection(name).unwrap();
         }
         let (dice, states) = (support::Dice::new(3), vec![empty]);
-        Self { world, db, dice, keys: KEYS, states, frames: Vec::new() }
+        Self { world, db, dice, keys: KEYS, letters: 8, states, frames: Vec::new() }
     }
 
     fn commit(&mut self, changes: usize, bytes: usize, how: Durability) {
@@ -123,7 +130,8 @@ impl Builder {
                 batch.remove(&collection, &key).unwrap();
                 pairs.remove(&key);
             } else {
-                let value: Vec<u8> = (0..bytes).map(|_| self.dice.below(8) as u8 + b'a').collect();
+                let value: Vec<u8> =
+                    (0..bytes).map(|_| self.dice.below(self.letters) as u8 + b'a').collect();
                 batch.insert(&collection, &key, &value).unwrap();
                 pairs.insert(key, value);
             }
@@ -195,11 +203,13 @@ fn killed(later: &[bool]) -> Image {
     Image { files: files(&world), world, states, frames, older }
 }
 
-/// Image D: a log that was taken over, a file of large values with a table, a log with one more;
-/// closed cleanly.
-fn large() -> Image {
-    let mut builder = Builder::new(Compression::None);
-    builder.commit(6, 300, Durability::Buffered);
+/// Images D and E: a log that was taken over, a file of large values with a table, a log with one
+/// more; closed cleanly.
+fn large(compression: Compression) -> Image {
+    let mut builder = Builder::with(|options| options.blob_compression(compression));
+    let is_packed = compression != Compression::None;
+    builder.letters = if is_packed { 2 } else { 8 };
+    builder.commit(6, if is_packed { 1500 } else { 300 }, Durability::Buffered);
     builder.flush();
     let older = builder.manifest();
     builder.commit(14, 90, Durability::Sync);
@@ -208,15 +218,20 @@ fn large() -> Image {
     builder.commit(1, 280, Durability::Buffered);
     let stats = builder.db.stats();
     assert_eq!((stats.logs_adopted, stats.logs_copied, stats.blobs), (1, 1, 2), "{stats}");
+    let logged =
+        files(&builder.world).into_iter().find(|(path, _)| kind(path) == "blob").unwrap().1;
+    let has_codec = logged.windows(2).any(|bytes| bytes == [0x48, 1]);
+    assert_eq!(has_codec, is_packed, "the field of a codec");
     builder.close(older)
 }
 
-fn images() -> [(&'static str, Image); 4] {
+fn images() -> [(&'static str, Image); 5] {
     [
         ("A", closed()),
         ("B", killed(&[false])),
         ("C", killed(&[true, false, true, false, true])),
-        ("D", large()),
+        ("D", large(Compression::None)),
+        ("E", large(Compression::Lz4)),
     ]
 }
 
@@ -415,7 +430,7 @@ fn a_flipped_bit_is_found_or_harmless() {
     });
     for ((kind, image), row) in &table {
         let is_all_live = ["seg", "blob"].contains(&kind.as_str())
-            || kind == "manifest" && ["A", "D"].contains(image);
+            || kind == "manifest" && ["A", "D", "E"].contains(image);
         assert!(!is_all_live || row[HARMLESS] + row[TORN] == 0, "{image} {kind}: {row:?}");
     }
 }
@@ -436,7 +451,7 @@ fn a_lost_sector_is_found_or_harmless() {
 fn a_cut_is_found_and_after_a_clean_close_never_taken_for_a_torn_tail() {
     let table = run("cut", |bytes, at| vec![(at..usize::MAX, Some(bytes[..at].to_vec()))]);
     for ((kind, image), row) in &table {
-        let harmless = kind == "LOCK" || !["A", "D"].contains(image);
+        let harmless = kind == "LOCK" || !["A", "D", "E"].contains(image);
         assert!(harmless || row[HARMLESS] + row[TORN] == 0, "{image} {kind}: {row:?}");
     }
 }

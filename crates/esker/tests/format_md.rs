@@ -1,7 +1,12 @@
 //! The examples in `docs/format.md` are what the engine reads and writes.
 
-use esker::base::entry::Entries;
-use esker::base::id::FileId;
+use esker::base::batch::Op;
+use esker::base::blob::BlobRef;
+use esker::base::codec::Compression;
+use esker::base::entry::{Entries, put_entry};
+use esker::base::id::{CollectionId, FileId, SeqNo};
+use esker::base::key::Kind;
+use esker::commit::outline::pack;
 use esker::env::Map;
 use esker::log::reader::LogReader;
 use esker::manifest::line::Chain;
@@ -97,4 +102,15 @@ fn every_line_of_the_manifest_fits_the_chain() {
     for line in examples("manifest")[0].lines() {
         chain.check(line.as_bytes()).expect(line);
     }
+}
+
+#[test]
+fn the_packed_put_is_what_is_written() {
+    let (mut packed, value) = (vec![0; BlobRef::BYTES], [b'e'; 300]);
+    let blob = pack(&value, Compression::Lz4, &mut packed);
+    packed[..BlobRef::BYTES].copy_from_slice(&blob.encode());
+    let (kind, collection) = (Kind::Blob, CollectionId(7));
+    let mut written = Vec::new();
+    put_entry(&mut written, &Op { kind, collection, key: b"eve", value: &packed }, SeqNo(7));
+    assert_eq!(bytes(&examples("packed")[0]), written, "{written:02x?}");
 }

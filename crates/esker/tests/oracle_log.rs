@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use esker::base::batch::{Batch, Op, Ops};
+use esker::base::blob::{BlobRef, Codec, digest};
+use esker::base::codec::{Compression, unpack};
 use esker::base::entry::{Entries, OpsLen, put_entry, put_entry_at_rest};
 use esker::base::id::{CollectionId, FileId, SeqNo};
 use esker::base::key::{Entry, Kind};
+use esker::commit::outline::{Outline, Outlined};
 use esker::env::real::Real;
 use esker::env::{Access, Env, Map, path_in, read_whole};
 use esker::log::frame::{BLOCK_BYTES, Layout, place, write};
@@ -253,6 +256,41 @@ fn a_closed_log_of_a_database_is_read_by_the_crate() {
         assert_eq!(own.len() as u64, next.0 - 1);
         assert!(own == rows);
         assert_eq!(setsum(&own), sum);
+    }
+}
+
+/// SST-9: of a packed value the crate reads what is stored, and skips what is said of it.
+#[test]
+fn the_crate_reads_what_is_stored_of_packed_values() {
+    let value: Vec<u8> = (0..20_000_u32).flat_map(|n| (n / 50).to_le_bytes()).collect();
+    for compression in [Compression::Lz4, Compression::None] {
+        let mut batch = Batch::default();
+        for (key, value) in [(&b"a"[..], &b"small"[..]), (b"b", &value), (b"c", &[7; 300])] {
+            let collection = CollectionId(5);
+            batch.push(Op { kind: Kind::Put, collection, key, value }).unwrap();
+        }
+        let mut outlined = Outlined::of(&batch, &Outline { least: 300, compression }).unwrap();
+        let mut payload = Vec::new();
+        for (op, seq) in outlined.stored().iter().zip(1..) {
+            put_entry(&mut payload, &op, SeqNo(seq));
+        }
+        outlined.place(FileId(1), 0, SeqNo(1));
+        let mut log = Vec::new();
+        write(&place(0, payload.len() as u64, Layout::Whole), &payload, &mut log);
+        let (rows, sum, clean) = crate_reads(&log);
+        assert!(clean && rows.len() == 3);
+        assert_eq!((rows.clone(), clean), esker_reads(&log));
+        assert_eq!(sum, setsum(&rows));
+        for ((_, _, stored), op) in rows.iter().zip(outlined.iter()) {
+            let stored = stored.as_deref().unwrap();
+            let Some(blob) = BlobRef::decode(op.value).filter(|_| op.kind == Kind::Blob) else {
+                assert_eq!(stored, b"small");
+                continue;
+            };
+            assert_eq!(blob.codec == Codec::Raw, compression == Compression::None);
+            let unpacked = unpack(blob.codec, stored, blob.len as usize).unwrap();
+            assert_eq!(digest(&unpacked), blob.digest);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! text   AT  SEQUENCE  KIND  COLLECTION  KEY  VALUE       a mark's words stand for its value
 //! JSON   {"at": …, "sequence": …, "kind": …, "collection": …, "key": …, "value": …}
+//!        of a large value that is stored packed also {"codec": …, "stored": …}
 //!        at the end {"native": …, "frames": …, "entries": …, "length": …, "torn_bytes": …}
 //! ```
 //!
@@ -69,6 +70,10 @@ fn write_json(entry: &Entry<'_>, out: &mut impl Write) -> Result<(), Failure> {
         .with("collection", entry.collection)
         .bytes("key", entry.key)
         .bytes("value", entry.value);
+    let object = match entry.codec {
+        "raw" => object,
+        codec => object.with("codec", codec).with("stored", entry.stored),
+    };
     match &entry.note {
         Some(note) => object.with("note", note.as_str()).write(out),
         None => object.write(out),

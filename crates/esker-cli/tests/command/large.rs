@@ -1,7 +1,7 @@
 //! Large values: loaded and unloaded in pieces, and what the verbs show of the files that have them.
 
 use crate::bench::{Bench, noise};
-use esker::Db;
+use esker::{Compression, Db};
 use std::fs;
 use std::path::PathBuf;
 
@@ -199,4 +199,52 @@ fn audit_and_manifest_show_what_became_of_blob_files() {
     assert!(edits.last().expect("figures")["blobs"].as_u64() > Some(0), "{json}");
     let shown = bench.run("manifest db").ok();
     assert!(shown.contains("died     2 values of 10000 bytes in blob-"), "{shown}");
+}
+
+/// Standard input goes into the value piece by piece, and a value over the limit leaves nothing.
+#[test]
+fn a_large_value_comes_from_standard_input_in_pieces() {
+    let bench = Bench::new();
+    for len in [0, MIB - 1, MIB, MIB + 1, 3 * MIB + 7] {
+        let value = noise(len as u64, len);
+        bench.run_with("put db c key", &value).ok();
+        assert!(bench.run("get db c key").out == value, "{len} bytes");
+    }
+    let key = "k".repeat(70_000);
+    let error = bench.run_with(&format!("put db c {key}"), b"value").error();
+    assert!(error.starts_with("esker: invalid argument: key of 70000 bytes"), "{error}");
+    assert_eq!(bench.run("count db c").ok(), "1\n");
+}
+
+/// What is stored packed is shown as it was given, with how it is stored beside it.
+#[test]
+fn a_packed_value_is_shown_by_log_and_blob() {
+    let bench = Bench::new();
+    let options = Db::options().background_compaction(false).sync_interval(None);
+    let options = options.blob_compression(Compression::Lz4);
+    let db = options.open(bench.path("db")).expect("a database");
+    let c = db.collection("c").expect("a collection");
+    c.insert("packed", [b'e'; 5000]).expect("a write");
+    c.insert("raw", noise(1, 5000)).expect("a write");
+    db.close().expect("closes");
+    let show = |verb: &[&str], kind: &str| -> Vec<serde_json::Value> {
+        let file = bench.newest("db", kind);
+        let args = verb.iter().map(AsRef::as_ref).chain([file.as_os_str()]);
+        let json = bench.run_args(args.collect::<Vec<_>>()).ok();
+        json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let shown = show(&["log", "--json"], "log-");
+    let packed = shown.iter().find(|entry| entry["key"] == "packed").expect("the put");
+    assert_eq!(packed["value"], "e".repeat(5000));
+    assert!(packed["codec"] == "lz4" && packed["stored"].as_u64() < Some(100), "{packed}");
+    assert!(shown.iter().all(|entry| entry["key"] == "packed" || entry["codec"].is_null()));
+
+    let db = options.open(bench.path("db")).expect("it opens");
+    db.flush().expect("a flush");
+    db.close().expect("closes");
+    let values = show(&["blob", "--json", "--values"], "blob-");
+    let packed = &values[0];
+    assert_eq!((&packed["codec"], &packed["length"]), (&"lz4".into(), &5000.into()));
+    assert_eq!((&values[1]["codec"], &values[1]["stored"]), (&"raw".into(), &5000.into()));
+    assert_eq!(bench.run("get db c packed").ok(), "e".repeat(5000));
 }

@@ -14,6 +14,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
+pub use super::codec::Codec;
 use super::coding::Decoder;
 use super::error::{Error, ErrorKind, Result};
 use super::id::FileId;
@@ -87,31 +88,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// How a value is stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Codec {
-    /// As it is.
-    #[default]
-    Raw = 0,
-    /// LZ4, one block.
-    Lz4 = 1,
-    /// Zstandard, one frame.
-    Zstd = 2,
-}
-
-impl Codec {
-    /// The codec that `byte` stands for, if any.
-    pub const fn from_u8(byte: u8) -> Option<Self> {
-        match byte {
-            0 => Some(Self::Raw),
-            1 => Some(Self::Lz4),
-            2 => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-}
-
 /// What segments and memtables hold in the place of a large value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobRef {
@@ -141,11 +117,7 @@ impl BlobRef {
     pub fn encode(&self) -> [u8; Self::BYTES] {
         // A raw value says its length once: 1 GiB would not fit beside the codec.
         let stored = if self.codec == Codec::Raw { 0 } else { self.stored };
-        let codec = match self.codec {
-            Codec::Raw => 0,
-            Codec::Lz4 => 1,
-            Codec::Zstd => 2,
-        };
+        let codec = u32::from(self.codec.number());
         let parts = [
             &self.address.0.to_le_bytes()[..],
             &self.digest.to_le_bytes(),

@@ -2,11 +2,16 @@
 //!
 //! ```text
 //! put     42 v(L) [ 08 00  12 v(|k|) k  18 v(n)  22 v(|val|) val ]     L = length of the brackets
+//! packed  42 v(L) [ 08 00  12 v(|k|) k  18 v(n)  48 c  50 v(len)  59 digest  22 v(|val|) val ]
 //! delete  4a v(L) [ 28 00  32 v(|k|) k  38 v(n) ]
 //! merge   6a v(L) [ as put; val is the operand ]                        Esker's own, field 13
 //! range   72 v(L) [ as put; val is where the range ends, a full key ]   Esker's own, field 14
 //! k = full key: collection id u32 big-endian ‖ user key      n = sequence number      v = varint
 //! ```
+//!
+//! `packed` is the put of a large value that is stored compressed: `val` is what is stored, `c` its
+//! codec, `len` and `digest` (xxh3-64, little-endian) are of the user's value. The crate's reader
+//! skips the three fields, and takes what is stored for the value.
 //!
 //! 1. Every field is written, in this order, also when it is zero; `08`/`28` (`shared`) is always 0.
 //! 2. A range that is open at its end (an empty end in [`Op`]) ends where the next collection
@@ -15,16 +20,22 @@
 //!    ones skipped, omitted ones zero, the last of a repeated one; varints may be longer than they
 //!    need be in tags and in the entry's length, not in the fields' values and lengths.
 //! 4. Nothing is copied: keys and values are borrowed from the payload.
+//! 5. An operation of [`Kind::Blob`] is logged as a packed put: its value is the ref, and behind that
+//!    what is stored. The ref's address is not written: it is where `val` lies. The value ends its
+//!    entry, so that it can be written from where it is.
 //!
 //! Golden bytes: `tests/golden/log-vectors.txt` (SST-6). Source: SST-2.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
 use super::batch::{Op, Ops};
+use super::blob::{Address, BLOB_BYTES_MIN, BlobRef, Codec};
 use super::coding::{Decoder, varint_len};
+use super::error::{Error, ErrorKind, Result};
 use super::id::{CollectionId, SeqNo};
-use super::key::{Entry, Kind};
+use super::key::{Entry, Kind, VALUE_BYTES_MAX};
 use std::fmt;
+use std::ops::Deref;
 
 const PUT: u8 = 0x42;
 const DELETE: u8 = 0x4a;
@@ -37,18 +48,97 @@ pub fn range_end<'a>(op: &Op<'a>) -> ([u8; CollectionId::BYTES], &'a [u8]) {
     (id.to_be_bytes(), op.value)
 }
 
+/// What ends the entry of `op`: its value, or of a packed one what is stored.
+#[inline]
+pub fn logged_value<'a>(op: &Op<'a>) -> &'a [u8] {
+    match op.kind {
+        Kind::Delete => &[],
+        kind => split_packed(kind, op.value).1,
+    }
+}
+
+/// How a value is packed, if it is, and what is stored of it.
+#[inline]
+fn split_packed(kind: Kind, value: &[u8]) -> (Option<Packed>, &[u8]) {
+    match value.split_at_checked(BlobRef::BYTES) {
+        Some((blob, stored)) if kind == Kind::Blob => {
+            (BlobRef::decode(blob).map(|blob| Packed::of(&blob)), stored)
+        }
+        _ => (None, value),
+    }
+}
+
+/// What an entry says of a value that it carries packed, as it stands there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    codec: u64,
+    len: u64,
+    digest: u64,
+}
+
+impl Packed {
+    const CODEC: u64 = 9;
+    const LEN: u64 = 10;
+    const DIGEST: u64 = 11;
+
+    fn of(blob: &BlobRef) -> Self {
+        let BlobRef { codec, len, digest, .. } = *blob;
+        Self { codec: codec.number().into(), len: len.into(), digest }
+    }
+
+    /// The ref of the value, of which `stored` bytes lie at `address`.
+    ///
+    /// Errors: `Unsupported` for a codec of a newer format; `Corruption` for what no writer says.
+    pub fn blob(&self, address: Address, stored: usize) -> Result<BlobRef> {
+        let Self { codec, len, digest } = *self;
+        let Some(codec) = u8::try_from(codec).ok().and_then(Codec::from_u8) else {
+            let message =
+                format!("a value packed by codec {codec}, which this build does not know");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
+        let is_large = (widen(BLOB_BYTES_MIN)..=widen(VALUE_BYTES_MAX)).contains(&len);
+        match (u32::try_from(len), u32::try_from(stored)) {
+            (Ok(len), Ok(stored)) if is_large && 0 < stored && stored < len => {
+                Ok(BlobRef { address, digest, len, stored, codec })
+            }
+            _ => {
+                let message = format!("want a large value packed, found {len} bytes in {stored}");
+                Err(Error::new(ErrorKind::Corruption, message))
+            }
+        }
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        1 + varint_len(self.codec) + 1 + varint_len(self.len) + 1 + 8
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let mut fields = Short::new();
+        fields.byte(0x48);
+        fields.varint(self.codec);
+        fields.byte(0x50);
+        fields.varint(self.len);
+        fields.byte(0x59);
+        fields.all(&self.digest.to_le_bytes());
+        fields.append_to(out);
+    }
+}
+
 /// An entry's fields. Key and value come in two pieces, so that nobody must join an id and a key.
 struct Parts<'a> {
     kind: Kind,
     key: [&'a [u8]; 2],
     seq: SeqNo,
+    packed: Option<Packed>,
     value: [&'a [u8]; 2],
 }
 
 impl<'a> Parts<'a> {
     #[inline]
     fn of(op: &Op<'a>, seq: SeqNo, id: &'a [u8; CollectionId::BYTES], end: &'a [u8]) -> Self {
-        Self { kind: op.kind, key: [id, op.key], seq, value: [end, op.value] }
+        let (packed, value) = split_packed(op.kind, op.value);
+        Self { kind: op.kind, key: [id, op.key], seq, packed, value: [end, value] }
     }
 
     #[inline]
@@ -67,7 +157,10 @@ impl<'a> Parts<'a> {
         let front = 2 + 1 + len_of_len(key) + key + 1 + varint_len(self.seq.0);
         match self.kind {
             Kind::Delete => front,
-            _ => front + 1 + len_of_len(value) + value,
+            _ => {
+                let packed = self.packed.map_or(0, |packed| packed.len());
+                front + packed + 1 + len_of_len(value) + value
+            }
         }
     }
 
@@ -81,7 +174,6 @@ impl<'a> Parts<'a> {
     #[inline]
     fn put_front(&self, out: &mut Vec<u8>) {
         let (tag, shared, key, number) = match self.kind {
-            // Whoever logs a large value logs all of it: a ref is made of what was logged.
             Kind::Put | Kind::Blob => (PUT, 0x08, 0x12, 0x18),
             Kind::Delete => (DELETE, 0x28, 0x32, 0x38),
             Kind::Merge => (MERGE, 0x08, 0x12, 0x18),
@@ -100,6 +192,10 @@ impl<'a> Parts<'a> {
         let mut middle = Short::new();
         middle.byte(number);
         middle.varint(self.seq.0);
+        if let Some(packed) = &self.packed {
+            std::mem::replace(&mut middle, Short::new()).append_to(out);
+            packed.put(out);
+        }
         if self.kind != Kind::Delete {
             middle.byte(0x22);
             middle.varint(widen(self.value_len()));
@@ -245,7 +341,7 @@ impl Short {
     }
 }
 
-/// Appends the entry of `op` but for the bytes of [`Op::value`], which end it (a delete has none).
+/// Appends the entry of `op` but for the bytes of [`logged_value`], which end it.
 #[inline]
 pub fn put_entry_front(out: &mut Vec<u8>, op: &Op<'_>, seq: SeqNo) {
     with_parts(op, seq, |parts| parts.put_front(out));
@@ -260,7 +356,8 @@ pub fn put_entry(out: &mut Vec<u8>, op: &Op<'_>, seq: SeqNo) {
 /// Appends an entry at rest as it is, its key being full already: for tools that write logs anew.
 pub fn put_entry_at_rest(out: &mut Vec<u8>, entry: &Entry<'_>) {
     let Entry { key, seq, kind, value } = *entry;
-    Parts { kind, key: [&[], key], seq, value: [&[], value] }.put(out);
+    let (packed, value) = split_packed(kind, value);
+    Parts { kind, key: [&[], key], seq, packed, value: [&[], value] }.put(out);
 }
 
 /// What is wrong with a payload, and where in it.
@@ -309,6 +406,23 @@ pub fn take_field<'a>(input: &mut Decoder<'a>) -> Option<(u64, Field<'a>)> {
     (tag >> 3 != 0).then_some((tag >> 3, field))
 }
 
+/// An entry as a log has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged<'a> {
+    /// The entry; its value is what is stored, packed or not.
+    pub entry: Entry<'a>,
+    /// How its value is packed, if it is.
+    pub packed: Option<Packed>,
+}
+
+impl<'a> Deref for Logged<'a> {
+    type Target = Entry<'a>;
+
+    fn deref(&self) -> &Entry<'a> {
+        &self.entry
+    }
+}
+
 /// The entries of a payload in order. Ends after the first that is bad.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
@@ -327,7 +441,7 @@ impl<'a> Entries<'a> {
         self.total - self.input.rest().len()
     }
 
-    fn entry(&mut self) -> Result<Entry<'a>, (&'static str, String)> {
+    fn entry(&mut self) -> Result<Logged<'a>, (&'static str, String)> {
         let truncated = || ("a whole entry", "the end of the payload".to_owned());
         let tag = self.input.varint().ok_or_else(truncated)?;
         let kind = match u8::try_from(tag) {
@@ -342,9 +456,10 @@ impl<'a> Entries<'a> {
     }
 }
 
-fn entry_of(kind: Kind, inner: &[u8]) -> Result<Entry<'_>, (&'static str, String)> {
+fn entry_of(kind: Kind, inner: &[u8]) -> Result<Logged<'_>, (&'static str, String)> {
     let base = if kind == Kind::Delete { 5 } else { 1 };
     let (mut shared, mut key, mut seq, mut value) = (0, &[][..], 0, &[][..]);
+    let mut packed = Packed::default();
     let mut input = Decoder::new(inner);
     while !input.is_empty() {
         let (number, field) = take_field(&mut input)
@@ -354,17 +469,23 @@ fn entry_of(kind: Kind, inner: &[u8]) -> Result<Entry<'_>, (&'static str, String
             (1, Field::Bytes(bytes)) => key = bytes,
             (2, Field::Varint(n)) => seq = n,
             (3, Field::Bytes(bytes)) if kind != Kind::Delete => value = bytes,
-            _ => {}
+            _ => match (number, field) {
+                (Packed::CODEC, Field::Varint(n)) => packed.codec = n,
+                (Packed::LEN, Field::Varint(n)) => packed.len = n,
+                (Packed::DIGEST, Field::Fixed64(n)) => packed.digest = n,
+                _ => {}
+            },
         }
     }
     if shared != 0 {
         return Err(("no bytes shared with another key", format!("{shared} shared")));
     }
-    Ok(Entry { key, seq: SeqNo(seq), kind, value })
+    let packed = (kind == Kind::Put && packed.codec != 0).then_some(packed);
+    Ok(Logged { entry: Entry { key, seq: SeqNo(seq), kind, value }, packed })
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = Result<Entry<'a>, Bad>;
+    type Item = Result<Logged<'a>, Bad>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.input.is_empty() {
@@ -411,12 +532,61 @@ mod tests {
                     let key = full(7, op.key);
                     let end = full(if len == 0 { 8 } else { 7 }, value);
                     let value = if kind == Kind::RangeDelete { &end[..] } else { value };
-                    assert_eq!(entries, [Entry { key: &key, seq, kind, value }]);
+                    let entry = Entry { key: &key, seq, kind, value };
+                    assert_eq!(entries, [Logged { entry, packed: None }]);
                     let mut again = Vec::new();
-                    put_entry_at_rest(&mut again, &entries[0]);
+                    put_entry_at_rest(&mut again, &entry);
                     assert_eq!(again, out);
                 }
             }
+        }
+    }
+
+    /// A ref, and behind it what is stored: as an operation of a packed value has them.
+    fn packed(len: u32, stored: &[u8]) -> (BlobRef, Vec<u8>) {
+        let (address, stored_len) = (Address(77), stored.len() as u32);
+        let blob = BlobRef { address, digest: 5, len, stored: stored_len, codec: Codec::Lz4 };
+        (blob, [&blob.encode()[..], stored].concat())
+    }
+
+    #[test]
+    fn a_packed_value_round_trips_and_ends_its_entry() {
+        for (len, stored) in [(256, 1), (5000, 124), (70_000, 127), (1 << 30, 17_000)] {
+            let (blob, value) = packed(len, &vec![3; stored]);
+            let op = op(Kind::Blob, b"key", &value);
+            for seq in [0, 127, 128, u64::MAX].map(SeqNo) {
+                let (mut out, mut front) = (Vec::new(), Vec::new());
+                put_entry(&mut out, &op, seq);
+                put_entry_front(&mut front, &op, seq);
+                assert_eq!(out.len(), entry_len(&op, seq));
+                assert_eq!([&front, logged_value(&op)].concat(), out);
+                assert_eq!(logged_value(&op).len(), stored);
+                let logged = Entries::new(&out).next().unwrap().unwrap();
+                let key = full(7, b"key");
+                let entry = Entry { key: &key, seq, kind: Kind::Put, value: &value[24..] };
+                assert_eq!(logged.entry, entry);
+                assert_eq!(logged.packed.unwrap().blob(blob.address, stored).unwrap(), blob);
+                let mut again = Vec::new();
+                put_entry_at_rest(&mut again, &Entry { kind: Kind::Blob, value: &value, ..entry });
+                assert_eq!(again, out);
+            }
+        }
+    }
+
+    /// Law 10: what no writer says of a packed value is refused.
+    #[test]
+    fn what_cannot_be_a_packed_value_is_no_ref() {
+        let good = Packed { codec: 1, len: 5000, digest: 5 };
+        let kind = |packed: Packed, stored| packed.blob(Address(1), stored).unwrap_err().kind();
+        assert!(good.blob(Address(1), 4999).is_ok());
+        for stored in [0, 5000, 1 << 31, usize::MAX] {
+            assert_eq!(kind(good, stored), ErrorKind::Corruption);
+        }
+        for len in [0, 255, (1 << 30) + 1, u64::MAX] {
+            assert_eq!(kind(Packed { len, ..good }, 100), ErrorKind::Corruption);
+        }
+        for codec in [3, 255, 256, 257, u64::MAX] {
+            assert_eq!(kind(Packed { codec, ..good }, 100), ErrorKind::Unsupported);
         }
     }
 
@@ -459,7 +629,7 @@ mod tests {
         for (fields, key, seq, value) in cases {
             let bytes = put_with(fields);
             let entry = Entries::new(&bytes).next().unwrap().unwrap();
-            assert_eq!(entry, Entry { key, seq: SeqNo(seq), kind: Kind::Put, value });
+            assert_eq!(*entry, Entry { key, seq: SeqNo(seq), kind: Kind::Put, value });
         }
         let long_tag_and_length = [0xc2, 0x00, 0x82, 0x00, 0x18, 0x05];
         assert_eq!(Entries::new(&long_tag_and_length).next().unwrap().unwrap().seq, SeqNo(5));
@@ -495,6 +665,7 @@ mod tests {
         for (kind, seq) in KINDS.into_iter().zip(1..) {
             put_entry(&mut bytes, &op(kind, b"key", b"value"), SeqNo(seq));
         }
+        put_entry(&mut bytes, &op(Kind::Blob, b"key", &packed(300, b"packed").1), SeqNo(5));
         for at in 0..bytes.len() {
             let _ = Entries::new(&bytes[..at]).count();
             for bit in 0..8 {

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod blob;
+pub mod codec;
 pub mod coding;
 pub mod cursor;
 pub mod entry;

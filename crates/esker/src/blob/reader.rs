@@ -18,15 +18,14 @@ use super::BlobMeta;
 use super::format::{
     FOOTER_BYTES, Layout, Stored, Totals, checksum, damaged, entry, find, to_u64, to_usize,
 };
-use crate::base::blob::{Address, BlobRef, Codec};
+use crate::base::blob::{BlobRef, Codec};
 use crate::base::error::{Error, Result};
 use crate::base::id::FileId;
-use crate::base::key::Kind;
 use crate::base::value::Value;
 use crate::cache::open::Seat;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Access, Env, File, Map, path_in, read_exact_at, read_whole};
-use crate::log::large::{decode, read_into, read_part, read_stored, read_value};
+use crate::log::large::{blob_of, decode, read_into, read_part, read_stored, read_value};
 use crate::log::reader::{LogReader, Promise};
 use std::ops::Range;
 use std::path::Path;
@@ -205,7 +204,7 @@ impl BlobReader {
         let Some(table) = &self.table else {
             let (at, stored) = (address.offset(), u64::from(blob.stored));
             let inside = at.checked_add(stored).is_some_and(|end| end <= meta.bytes);
-            if address.file() != meta.id || !inside || blob.codec != Codec::Raw {
+            if address.file() != meta.id || !inside {
                 let want = format_args!("value {address} of {stored} bytes");
                 let found = format_args!("a log of {} bytes", meta.bytes);
                 return Err(damaged(meta.id, at, want, found));
@@ -270,6 +269,7 @@ impl BlobReader {
         mut each: impl FnMut(&BlobRef, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let (meta, name) = (&self.meta, self.name());
+        let least = to_usize(meta.least.into());
         let map = read_whole(&*self.file, self.access)
             .map_err(|error| Error::io(format_args!("read {name}"), error))?;
         let promise = Promise { length: Some(meta.bytes), last: None };
@@ -277,19 +277,10 @@ impl BlobReader {
         let damaged_log = |error: Error| error.context(format_args!("{name}, a log taken over"));
         while let Some(frame) = log.next().map_err(damaged_log)? {
             for put in frame.operations() {
-                if put.kind != Kind::Put || to_u64(put.value.len()) < u64::from(meta.least) {
-                    continue;
+                let Some(blob) = blob_of(meta.id, &frame, &put, least)? else { continue };
+                if put.packed.is_some() {
+                    decode(name, &blob, blob.address.offset(), put.value)?;
                 }
-                // Both point into the payload: the distance is the place in it.
-                let inside = put.value.as_ptr().addr() - frame.payload.as_ptr().addr();
-                let address = frame
-                    .payload_at
-                    .and_then(|payload_at| Address::new(meta.id, payload_at + to_u64(inside)));
-                let Some(address) = address else {
-                    let want = "a frame in one piece around a large value";
-                    return Err(damaged(meta.id, frame.at, want, "one that is split"));
-                };
-                let blob = BlobRef::raw(address, put.value);
                 each(&blob, put.value)?;
                 totals.add(&blob);
             }

@@ -107,13 +107,19 @@ impl World {
         self.sim.write_file(&self.path(id), bytes).unwrap();
     }
 
-    /// A log with these values, closed, and linked as a blob file.
-    fn adopt(&self, values: &[Vec<u8>], layout: frame::Layout) -> BlobMeta {
+    /// A log with these values, closed, and linked as a blob file; of the rows only the large ones are
+    /// left, with their addresses.
+    fn adopt(&self, rows: &mut Vec<Row>, layout: frame::Layout) -> BlobMeta {
         let log = LogFile::create(&*self.env, &self.dir, LOG, 4 << 20, BOTH[0]).unwrap();
         let (mut tail, mut next, mut scratch) = (log.begin(None), SeqNo(1), Vec::new());
         let mut length = 0;
-        for value in values {
-            let op = Op { kind: Kind::Put, collection: CollectionId(7), key: b"key", value };
+        for (blob, stored, _) in &*rows {
+            let packed = [&blob.encode()[..], stored].concat();
+            let (kind, value) = match blob.codec {
+                Codec::Raw => (Kind::Put, stored),
+                _ => (Kind::Blob, &packed),
+            };
+            let op = Op { kind, collection: CollectionId(7), key: b"key", value };
             let reservation = tail.reserve(&OpsLen::at(&op, next), next, layout).unwrap();
             (next, length) = (reservation.last().next(), reservation.end());
             reservation.fill(&op, &mut scratch).unwrap();
@@ -124,14 +130,14 @@ impl World {
         self.env.link(&name, &self.path(LOG)).unwrap();
         self.env.remove(&name).unwrap();
         self.env.sync_dir(&self.dir).unwrap();
-        let least = BLOB_BYTES_MIN as u32;
         let bytes = self.bytes(LOG);
-        let place = |value: &Vec<u8>| bytes.windows(value.len()).position(|at| at == value);
-        let large = values.iter().filter(|value| value.len() >= BLOB_BYTES_MIN);
-        let refs: Vec<_> = large
-            .map(|value| BlobRef::raw(at(LOG.0, place(value).unwrap_or(0) as u64), value))
-            .collect();
-        BlobMeta::adopted(LOG, length, least, &refs)
+        rows.retain(|(blob, ..)| blob.codec != Codec::Raw || blob.len as usize >= BLOB_BYTES_MIN);
+        for (blob, stored, _) in &mut *rows {
+            let place = bytes.windows(stored.len()).position(|at| at == stored);
+            blob.address = at(LOG.0, place.unwrap_or(0) as u64);
+        }
+        let refs: Vec<_> = rows.iter().map(|row| row.0).collect();
+        BlobMeta::adopted(LOG, length, BLOB_BYTES_MIN as u32, &refs)
     }
 
     fn shelf(&self, places: &Arc<Places>) -> Arc<BlobShelf> {
@@ -377,27 +383,26 @@ fn hostile_counts_and_offsets_are_damage() {
     }
 }
 
-/// Large values among short ones, one of them longer than a block of a log.
-fn logged() -> Vec<Vec<u8>> {
+/// Large values among short ones, of which one packs to fewer bytes than a large one has.
+fn logged() -> Vec<Row> {
     let lens = [300, 10, 256, 255, 2000];
-    lens.iter().zip(1..).map(|(&len, seed)| value(seed, len)).collect()
-}
-
-fn logged_rows(meta: &BlobMeta, bytes: &[u8], values: &[Vec<u8>]) -> Vec<Row> {
-    let large = values.iter().filter(|value| value.len() >= meta.least as usize);
-    let place = |value: &Vec<u8>| bytes.windows(value.len()).position(|at| at == value).unwrap();
-    large.map(|value| raw(at(LOG.0, place(value) as u64), value.clone())).collect()
+    let mut rows: Vec<_> =
+        lens.iter().zip(1..).map(|(&len, seed)| raw(Address(0), value(seed, len))).collect();
+    rows.insert(2, lz4(Address(0), value(6, 1500)));
+    rows.push(lz4(Address(0), vec![7; 900]));
+    rows
 }
 
 #[test]
 fn a_log_that_is_taken_over_gives_its_large_values() {
-    let mut values = logged();
-    values.push(value(9, (1 << 20) + 5));
-    values.push(value(10, 700_000));
+    let mut rows = logged();
+    rows.push(raw(Address(0), value(9, (1 << 20) + 5)));
+    rows.push(lz4(Address(0), value(10, 3 << 20)));
+    rows.push(raw(Address(0), value(11, 700_000)));
     let world = World::new();
-    let meta = world.adopt(&values, frame::Layout::Whole);
-    let rows = logged_rows(&meta, &world.bytes(LOG), &values);
-    assert_eq!((meta.values, rows.len(), meta.is_adopted()), (5, 5, true));
+    let meta = world.adopt(&mut rows, frame::Layout::Whole);
+    assert!(rows.iter().any(|row| row.1.len() < BLOB_BYTES_MIN));
+    assert_eq!((meta.values, rows.len(), meta.is_adopted()), (8, 8, true));
     assert_eq!(meta.intervals, [(at(LOG.0, 0), at(LOG.0, meta.bytes - 1))]);
     for access in BOTH {
         let reader = world.open(&meta, access).unwrap();
@@ -422,10 +427,9 @@ fn a_log_that_is_taken_over_gives_its_large_values() {
 #[test]
 fn a_flipped_bit_in_a_log_that_was_taken_over_is_damage_or_harmless() {
     let world = World::new();
-    let values = logged();
-    let meta = world.adopt(&values, frame::Layout::Whole);
+    let mut rows = logged();
+    let meta = world.adopt(&mut rows, frame::Layout::Whole);
     let good = world.bytes(LOG);
-    let rows = logged_rows(&meta, &good, &values);
     for bit in (0..good.len() * 8).step_by(3) {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
@@ -456,11 +460,18 @@ fn a_flipped_bit_in_a_log_that_was_taken_over_is_damage_or_harmless() {
 
 #[test]
 fn a_large_value_that_a_block_of_the_log_splits_is_damage() {
-    let world = World::new();
-    let values = [value(1, 900_000), value(2, 900_000)];
-    let meta = world.adopt(&values, frame::Layout::Blocks);
-    let error = walked(&world.open(&meta, Access::Mapped).unwrap()).unwrap_err();
-    assert!(error.message().contains("in one piece"), "{error}");
+    let whole = |seed| raw(Address(0), value(seed, 900_000));
+    let packed = |seed| lz4(Address(0), value(seed, 1_100_000));
+    for (mut rows, want) in [
+        (vec![whole(1), whole(2)], "want 2 values of 1800000 bytes"),
+        (vec![packed(1), packed(2)], "want a frame in one piece"),
+    ] {
+        let world = World::new();
+        let meta = world.adopt(&mut rows, frame::Layout::Blocks);
+        let error = walked(&world.open(&meta, Access::Mapped).unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corruption);
+        assert!(error.message().contains(want), "{error}");
+    }
 }
 
 /// F-18, F-21: the first failure is the last word.

@@ -15,11 +15,10 @@
 //!
 //! After the backward validation of optimistic concurrency control (Kung and Robinson, 1981).
 
-use super::{Committer, Durability, Front, Places, Turn};
+use super::{Committer, Durability, Front, Places, Turn, Wanted};
 use crate::base::batch::Ops;
 use crate::base::error::Result;
 use crate::base::id::SeqNo;
-use crate::log::frame::Layout;
 
 impl Front {
     /// The last number that was given out.
@@ -68,27 +67,25 @@ impl Committer {
         check: &mut dyn FnMut(SeqNo) -> Result<()>,
     ) -> Result<()> {
         self.poison.refuse()?;
-        let claim = |bytes, layout| self.claim_checked(ops, (bytes, layout), since, check);
-        self.commit_by(ops, durability, claim)
+        self.commit_by(ops, durability, |wanted| self.claim_checked(wanted, since, check))
     }
 
     fn claim_checked(
         &self,
-        ops: &impl Ops,
-        (bytes, layout): (usize, Layout),
+        wanted: &Wanted<'_>,
         since: SeqNo,
         check: &mut dyn FnMut(SeqNo) -> Result<()>,
     ) -> Result<Places<'_>> {
         let seen = self.visible();
         check(since)?;
-        if let Some(places) = self.claim_at(Turn::After(seen), ops, bytes, layout)? {
+        if let Some(places) = self.claim_at(Turn::After(seen), wanted)? {
             return Ok(places);
         }
         let hold = self.hold()?;
         self.wait_visible(hold.last)?;
         check(seen)?;
         loop {
-            if let Some(places) = self.claim_at(Turn::Held, ops, bytes, layout)? {
+            if let Some(places) = self.claim_at(Turn::Held, wanted)? {
                 return Ok(places);
             }
         }

@@ -10,14 +10,15 @@
 //! 2. Pieces are filled in the order in which they came; the first error ends it all.
 //! 3. The queue holds a few MiB at most: a reader that is ahead waits.
 
-use super::outline::{Outlined, is_large};
 use super::replay::Full;
 use crate::base::batch::{Op, Ops};
+use crate::base::blob::BlobRef;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
 use crate::base::key::{Entry, Kind, split_full_key};
 use crate::env::names::FileKind;
 use crate::env::{Env, File, Gate, Map, Next, Worker};
+use crate::log::large::blob_of;
 use crate::log::reader::Frame;
 use crate::memtable::Memtable;
 use parking_lot::Mutex;
@@ -99,38 +100,26 @@ impl Filler {
 
     fn fill(&mut self, source: &Source, frame: &Frame<'_>) -> Result<()> {
         let name = FileKind::Log.name(source.log);
-        let mut ops = FrameOps(Vec::new());
-        for (entry, number) in frame.operations().zip(frame.first.0..) {
-            if entry.seq.0 != number {
+        let mut ops = FrameOps::default();
+        for (logged, number) in frame.operations().zip(frame.first.0..) {
+            if logged.seq.0 != number {
                 let want = format!("operation {number}");
-                return Err(Error::corruption(name, frame.at, want, entry.seq));
+                return Err(Error::corruption(name, frame.at, want, logged.seq));
             }
-            ops.0.push(op_of(&entry).ok_or_else(|| {
+            let op = op_of(&logged).ok_or_else(|| {
                 let want = "a key with a collection id";
                 Error::corruption(name, frame.at, want, "a shorter one")
-            })?);
+            })?;
+            ops.push(op, blob_of(source.log, frame, &logged, self.blob_threshold)?);
         }
-        if ops.0.is_empty() {
+        if ops.ops.is_empty() {
             return Ok(());
         }
-        // A value that is split at a border was logged as a small one.
-        let large = frame.payload_at.and_then(|at| Some((at, self.outlined(&ops)?)));
-        match large {
-            Some((payload_at, mut outlined)) => {
-                let start = frame.payload.as_ptr().addr();
-                let large = ops.0.iter().filter(|op| is_large(op, self.blob_threshold));
-                let offsets =
-                    large.map(|op| payload_at + (op.value.as_ptr().addr() - start) as u64);
-                outlined.place(source.log, offsets);
-                self.put(source, frame, &outlined)?.add_log(source.log, &source.file);
-            }
-            None => _ = self.put(source, frame, &ops)?,
+        let memtable = self.put(source, frame, &ops)?;
+        if !ops.refs.is_empty() {
+            memtable.add_log(source.log, &source.file);
         }
         Ok(())
-    }
-
-    fn outlined<'a, 'f>(&self, ops: &'a FrameOps<'f>) -> Option<Outlined<'a, FrameOps<'f>>> {
-        Outlined::of(ops, self.blob_threshold)
     }
 
     fn put(&mut self, source: &Source, frame: &Frame<'_>, ops: &impl Ops) -> Result<&Memtable> {
@@ -268,16 +257,33 @@ impl Shared {
     }
 }
 
-/// The operations of a frame.
-struct FrameOps<'a>(Vec<Op<'a>>);
+/// The operations of a frame, with refs in the place of large values.
+#[derive(Default)]
+struct FrameOps<'a> {
+    /// Those of kind `Blob` have their values in `refs`, in order.
+    ops: Vec<Op<'a>>,
+    refs: Vec<[u8; BlobRef::BYTES]>,
+}
+
+impl<'a> FrameOps<'a> {
+    fn push(&mut self, op: Op<'a>, large: Option<BlobRef>) {
+        let kind = if large.is_some() { Kind::Blob } else { op.kind };
+        self.ops.push(Op { kind, ..op });
+        self.refs.extend(large.map(|blob| blob.encode()));
+    }
+}
 
 impl Ops for FrameOps<'_> {
     fn count(&self) -> usize {
-        self.0.len()
+        self.ops.len()
     }
 
     fn iter(&self) -> impl Iterator<Item = Op<'_>> {
-        self.0.iter().copied()
+        let mut refs = self.refs.iter();
+        self.ops.iter().map(move |&op| {
+            let large = if op.kind == Kind::Blob { refs.next() } else { None };
+            large.map_or(op, |value| Op { value, ..op })
+        })
     }
 }
 

@@ -39,7 +39,7 @@ pub use durability::Durability;
 use generation::{Generation, NewLog, Queue, Sealed};
 use group::{Group, Stage};
 use line::{Line, Ticket};
-use outline::Outlined;
+use outline::{Outline, Outlined};
 use pace::Pace;
 use parking_lot::Mutex;
 use poison::Poison;
@@ -86,8 +86,8 @@ pub struct Start {
     pub slab_bytes: usize,
     /// Bytes of a log from which on its generation is sealed, however little its memtable holds.
     pub log_bytes: u64,
-    /// Values from this length on stay in the log, out of line.
-    pub blob_threshold: usize,
+    /// What becomes of large values.
+    pub outline: Outline,
 }
 
 /// The commit path of one database.
@@ -113,7 +113,7 @@ pub struct Committer {
     sealed_max: usize,
     slab_bytes: usize,
     log_bytes: u64,
-    blob_threshold: usize,
+    outline: Outline,
     pace: Arc<Pace>,
 }
 
@@ -154,6 +154,39 @@ struct Claim<'a> {
     last: SeqNo,
     ticket: Ticket,
     finished: bool,
+}
+
+/// What a claim asks of operations.
+trait Claimant {
+    /// How long their payload is if their first number is this one.
+    fn measure(&self, first: SeqNo) -> OpsLen;
+    /// [`Ops::admit`].
+    fn admit(&self) -> Result<()>;
+    /// [`Ops::numbered`].
+    fn numbered(&self);
+}
+
+impl<O: Ops> Claimant for O {
+    fn measure(&self, first: SeqNo) -> OpsLen {
+        OpsLen::at(self, first)
+    }
+
+    fn admit(&self) -> Result<()> {
+        Ops::admit(self)
+    }
+
+    fn numbered(&self) {
+        Ops::numbered(self);
+    }
+}
+
+/// The places that a write wants.
+struct Wanted<'a> {
+    /// As they go to the log.
+    ops: &'a dyn Claimant,
+    /// Bytes of memtable.
+    bytes: usize,
+    layout: Layout,
 }
 
 /// All that a write has claimed.
@@ -208,7 +241,7 @@ impl Committer {
             sealed_max: start.sealed_max,
             slab_bytes: start.slab_bytes,
             log_bytes: start.log_bytes,
-            blob_threshold: start.blob_threshold,
+            outline: start.outline,
             pace: start.pace,
         }
     }
@@ -248,7 +281,7 @@ impl Committer {
     /// Commits `ops` as one: on return they are visible, whole, and as durable as asked.
     ///
     /// Cost: one copy into the log and one into the memtable; no system call for a buffered commit
-    /// into a mapped log. Errors: `ReadOnly` after an earlier failure; `Io` if this one fails (then
+    /// into a mapped log. Large values are hashed, and packed if they are to be, before any lock. Errors: `ReadOnly` after an earlier failure; `Io` if this one fails (then
     /// it is absent or whole after reopening); `InvalidArgument` on a closed database.
     pub fn commit(&self, ops: &impl Ops, durability: Durability) -> Result<()> {
         self.poison.refuse()?;
@@ -256,7 +289,7 @@ impl Committer {
             // Nothing is on disk then, and still every write before it.
             return if durability == Durability::Sync { self.sync() } else { Ok(()) };
         }
-        self.commit_by(ops, durability, |bytes, layout| self.claim(ops, bytes, layout))
+        self.commit_by(ops, durability, |wanted| self.claim(wanted))
     }
 
     /// Commits `ops`, which are some, into the places that `claim` takes for them once they were
@@ -265,20 +298,21 @@ impl Committer {
         &'a self,
         ops: &impl Ops,
         durability: Durability,
-        claim: impl FnOnce(usize, Layout) -> Result<Places<'a>>,
+        claim: impl FnOnce(&Wanted<'_>) -> Result<Places<'a>>,
     ) -> Result<()> {
-        let least = self.blob_threshold;
-        match Outlined::of(ops, least) {
+        match Outlined::of(ops, &self.outline) {
             None => {
-                let places = self.enter(Memtable::need(ops), Layout::Blocks, claim)?;
+                let (bytes, layout) = (Memtable::need(ops), Layout::Blocks);
+                let places = self.enter(&Wanted { ops, bytes, layout }, claim)?;
                 self.write(ops, ops, places, durability)
             }
             Some(mut large) => {
-                let places = self.enter(Memtable::need(&large), Layout::Whole, claim)?;
+                let (bytes, layout) = (Memtable::need(&large), Layout::Whole);
+                let wanted = Wanted { ops: &large.stored(), bytes, layout };
+                let places = self.enter(&wanted, claim)?;
                 let Places { log_id, log, first, .. } = &places;
-                let offsets = Outlined::offsets(ops, least, log.payload_at(), *first);
-                large.place(*log_id, offsets);
-                self.write(ops, &large, places, durability)
+                large.place(*log_id, log.payload_at(), *first);
+                self.write(&large.stored(), &large, places, durability)
             }
         }
     }
@@ -286,14 +320,14 @@ impl Committer {
     /// Admits a write and claims its places.
     fn enter<'a>(
         &'a self,
-        bytes: usize,
-        layout: Layout,
-        claim: impl FnOnce(usize, Layout) -> Result<Places<'a>>,
+        wanted: &Wanted<'_>,
+        claim: impl FnOnce(&Wanted<'_>) -> Result<Places<'a>>,
     ) -> Result<Places<'a>> {
         // With nothing to flush there is nothing to wait for.
         let ended = || self.queue.is_empty() || self.host.stuck().is_some();
-        self.pace.admit(&*self.env, bytes as u64, &self.poison, ended)?;
-        claim(bytes, layout).inspect_err(|_| self.pace.cancel(bytes as u64))
+        let bytes = wanted.bytes as u64;
+        self.pace.admit(&*self.env, bytes, &self.poison, ended)?;
+        claim(wanted).inspect_err(|_| self.pace.cancel(bytes))
     }
 
     /// Fills the places: `ops` go to the log, `records` into the memtable.
@@ -327,10 +361,10 @@ impl Committer {
         })
     }
 
-    /// Takes places for `ops`, which need `bytes` of memtable; waits for room first.
-    fn claim(&self, ops: &impl Ops, bytes: usize, layout: Layout) -> Result<Places<'_>> {
+    /// Takes the places that are wanted; waits for room first.
+    fn claim(&self, wanted: &Wanted<'_>) -> Result<Places<'_>> {
         loop {
-            if let Some(places) = self.claim_at(Turn::Any, ops, bytes, layout)? {
+            if let Some(places) = self.claim_at(Turn::Any, wanted)? {
                 return Ok(places);
             }
             self.wait_released()?;
@@ -338,14 +372,9 @@ impl Committer {
     }
 
     /// The same, unless it is not its turn: then none, and nothing has changed.
-    fn claim_at(
-        &self,
-        turn: Turn,
-        ops: &impl Ops,
-        bytes: usize,
-        layout: Layout,
-    ) -> Result<Option<Places<'_>>> {
-        let mut len = OpsLen::at(ops, SeqNo(self.near.load(SeqCst)));
+    fn claim_at(&self, turn: Turn, wanted: &Wanted<'_>) -> Result<Option<Places<'_>>> {
+        let Wanted { ops, bytes, layout } = *wanted;
+        let mut len = ops.measure(SeqNo(self.near.load(SeqCst)));
         loop {
             let mut front = self.front.lock();
             if front.closed {
@@ -368,7 +397,7 @@ impl Committer {
                 let first = front.next;
                 if !len.fits(first) {
                     self.near.store(first.0, SeqCst);
-                    len = OpsLen::at(ops, first);
+                    len = ops.measure(first);
                 }
                 let log = front.tail.reserve(&len, first, layout)?;
                 let claim = self.step_in(&mut front, ticket, log.last());

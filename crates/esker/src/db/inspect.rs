@@ -6,6 +6,7 @@
 mod blob;
 
 use super::report::{Checksum, Damage};
+use crate::base::codec::Codec;
 use crate::base::coding::Decoder;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId};
@@ -17,11 +18,13 @@ use crate::env::names::{FileKind, FileName};
 use crate::env::real::Real;
 use crate::env::{Access, Env, Map, read_whole};
 use crate::log::dump::{log_id, reader_for};
+use crate::log::large::{blob_of, decode};
 use crate::log::marks::{Mark, Previous, Says, is_mark};
 use crate::log::reader::End;
 use crate::manifest::{self, Balance, Dead, Edit, Reason, Step, describe};
 use crate::segment::{Description, SegmentMeta, SegmentReader};
 pub use blob::{BlobSummary, BlobValue, blob};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,8 +43,12 @@ pub struct Entry<'a> {
     pub collection: Option<u32>,
     /// The key without the collection's prefix.
     pub key: &'a [u8],
-    /// The value; empty for a tombstone.
+    /// The value, as it was given to the database; empty for a tombstone.
     pub value: &'a [u8],
+    /// `raw`, or how a large value is packed: `lz4` or `zstd`.
+    pub codec: &'static str,
+    /// Bytes that the value takes in the file.
+    pub stored: u64,
     /// What a mark says, in words.
     pub note: Option<String>,
 }
@@ -68,7 +75,8 @@ pub struct LogSummary {
 /// returns.
 pub fn log(path: &Path, each: &mut dyn FnMut(&Entry<'_>) -> Result<bool>) -> Result<LogSummary> {
     let map = read(path)?;
-    let native = log_id(map.bytes()).is_some();
+    let id = log_id(map.bytes());
+    let native = id.is_some();
     let mut reader = reader_for(&path.display().to_string(), map);
     let mut summary = LogSummary { native, frames: 0, entries: 0, length: 0, torn_bytes: 0 };
     'frames: while let Some(frame) = reader.next()? {
@@ -77,13 +85,25 @@ pub fn log(path: &Path, each: &mut dyn FnMut(&Entry<'_>) -> Result<bool>) -> Res
             summary.entries += 1;
             let split = split_full_key(entry.key).filter(|_| native);
             let mark = if native && is_mark(entry.key) { Mark::decode(&entry) } else { None };
+            // Of the rest, nothing is as long as that.
+            let packed =
+                id.map(|id| blob_of(id, &frame, &entry, usize::MAX)).transpose()?.flatten();
+            let value = match &packed {
+                Some(blob) => {
+                    let name = FileKind::Log.name(blob.address.file());
+                    decode(name, blob, blob.address.offset(), entry.value)?
+                }
+                None => Cow::Borrowed(entry.value),
+            };
             let shown = Entry {
                 at: frame.at,
                 sequence: entry.seq.0,
                 kind: if mark.is_some() { "mark" } else { kind_name(entry.kind) },
                 collection: split.map(|(id, _)| id.0),
                 key: split.map_or(entry.key, |(_, key)| key),
-                value: entry.value,
+                value: &value,
+                codec: packed.map_or(Codec::Raw, |blob| blob.codec).name(),
+                stored: entry.value.len() as u64,
                 note: mark.map(|mark| words(&mark.says)),
             };
             if !each(&shown)? {

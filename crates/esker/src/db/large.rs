@@ -15,13 +15,14 @@
 
 use super::core::{Core, Writing};
 use super::steps::{Held, Want};
-use crate::base::blob::{Address, BlobRef};
+use crate::base::blob::{Address, BlobRef, Codec};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::base::key::{Entry, Kind, hash_full_key};
 use crate::base::setsum::Setsum;
 use crate::blob::{Blob, BlobMeta, BlobWriter};
 use crate::commit::generation::Sealed;
+use crate::commit::outline::pack;
 use crate::compaction::clean::{Candidate, Choice, Cleaning, choose};
 use crate::env::names::FileKind;
 use crate::env::path_in;
@@ -364,6 +365,8 @@ pub(super) struct Outside<'a> {
     core: &'a Core,
     writing: &'a Writing,
     open: Option<Begun>,
+    /// The value at hand, packed; kept from value to value.
+    packed: Vec<u8>,
     /// Files that are complete.
     pub(super) done: Vec<BlobMeta>,
     /// Every file that was begun.
@@ -380,8 +383,8 @@ struct Begun {
 
 impl<'a> Outside<'a> {
     pub(super) fn new(core: &'a Core, writing: &'a Writing) -> Self {
-        let (done, written) = Default::default();
-        Self { core, writing, open: None, done, written }
+        let (packed, done, written) = Default::default();
+        Self { core, writing, open: None, packed, done, written }
     }
 
     /// Writes `value`; what takes its place. Errors: `Io`, and none can be written any more.
@@ -399,8 +402,11 @@ impl<'a> Outside<'a> {
             }
         };
         let address = Address::new(open.id, open.stored).ok_or_else(no_addresses)?;
-        let blob = BlobRef::raw(address, value);
-        open.writer.add(&blob, value)?;
+        self.packed.clear();
+        let blob = pack(value, self.core.options.blob_compression, &mut self.packed);
+        let stored = if blob.codec == Codec::Raw { value } else { &self.packed };
+        let blob = BlobRef { address, ..blob };
+        open.writer.add(&blob, stored)?;
         open.stored += u64::from(blob.stored);
         open.ends.get_or_insert((address, address)).1 = address;
         Ok(blob)

@@ -35,6 +35,7 @@ use crate::blob::BlobShelf;
 use crate::cache::BlockCache;
 use crate::cache::open::{Places, Trash};
 use crate::commit::generation::{Generation, NewLog, Queue, Sealed};
+use crate::commit::outline::Outline;
 use crate::commit::pace::Pace;
 use crate::commit::poison::Poison;
 use crate::commit::replay::{Replay, Replayed};
@@ -325,7 +326,10 @@ impl Opening<'_> {
             sealed_max: SEALED_MAX,
             slab_bytes: options.slab(),
             log_bytes: options.log_bytes(),
-            blob_threshold: options.blob_threshold,
+            outline: Outline {
+                least: options.blob_threshold,
+                compression: options.blob_compression,
+            },
         });
         let removed = self.remove_orphans(&ledger);
         let (steps, ingesting) = Default::default();

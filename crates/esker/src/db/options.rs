@@ -2,6 +2,7 @@
 
 use super::Db;
 use crate::base::blob::BLOB_BYTES_MIN;
+use crate::base::codec::Compression;
 use crate::base::error::{Error, Result};
 use crate::commit::Durability;
 use crate::compaction::policy::Policy;
@@ -9,7 +10,6 @@ use crate::env::real::Real;
 use crate::env::{Access, Env};
 use crate::merge::rewrite::Plant;
 use crate::merge::{MergeOperator, Operators};
-use crate::segment::Compression;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,7 @@ pub struct Options {
     pub(super) compression: Compression,
     pub(super) max_open_files: usize,
     pub(super) blob_threshold: usize,
+    pub(super) blob_compression: Compression,
     pub(super) prefix_filter: usize,
     pub(super) background: bool,
     pub(super) compaction: Policy,
@@ -73,6 +74,7 @@ impl Default for Options {
             compression: Compression::None,
             max_open_files: 1000,
             blob_threshold: 2 << 10,
+            blob_compression: Compression::None,
             prefix_filter: 0,
             background: true,
             compaction: Policy::BALANCED,
@@ -170,6 +172,17 @@ impl Options {
         self
     }
 
+    /// How values out of line are stored: packed where that saves an eighth. Default: not at all, so
+    /// that parts of them can be read without the rest.
+    ///
+    /// They are packed by the thread that writes them, before it takes any lock, and never again: the
+    /// log carries what is stored. It holds for what is written from now on.
+    #[must_use]
+    pub fn blob_compression(mut self, compression: Compression) -> Self {
+        self.blob_compression = compression;
+        self
+    }
+
     /// How many segment files stay open for later reads. Default 1000, at least 16.
     ///
     /// A mapped file costs an address range and no descriptor. Above the bound those that nobody
@@ -246,7 +259,8 @@ impl Options {
     ///
     /// Time: in proportion to the bytes not yet flushed. Errors: `Busy` if another process has it
     /// open; `InvalidArgument` if the folder holds something else (it is left untouched);
-    /// `Corruption` naming file and offset; `Unsupported` for a newer format; `Io`.
+    /// `Corruption` naming file and offset; `Unsupported` for a newer format, or for a compression
+    /// that this build was made without; `Io`.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Db> {
         if self.memory_budget < BUDGET_BYTES_MIN {
             return Err(Error::invalid(format!(
@@ -260,6 +274,8 @@ impl Options {
                 self.max_open_files
             )));
         }
+        self.compression.check()?;
+        self.blob_compression.check()?;
         Db::open_with(self, path.as_ref())
     }
 

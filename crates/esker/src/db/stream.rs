@@ -212,7 +212,8 @@ impl fmt::Debug for ValueReader {
 /// Gathers one value piece by piece, and commits it; see [`Collection::writer`].
 ///
 /// Nothing is written before [`ValueWriter::finish`]; one that is dropped writes nothing. It holds
-/// the value once, and the log is written from there: nothing is copied again.
+/// the value once, and the log is written from there: nothing is copied again. (A value that is to be
+/// stored packed is packed beside it by the finish.)
 pub struct ValueWriter {
     to: Collection,
     key: Box<[u8]>,

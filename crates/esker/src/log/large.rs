@@ -1,4 +1,5 @@
-//! Reading one large value from where it lies: a log, or a blob file.
+//! Large values where they lie: which entries of a log are such, and reading one, from a log or a blob
+//! file.
 //!
 //! ```text
 //! ref ─▶ one positioned read of `stored` bytes ─▶ decode ─▶ digest right? ─▶ a value of its own
@@ -8,22 +9,60 @@
 //!    or the read is an error (law 10).
 //! 2. Nothing is allocated for stored bytes that do not lie inside the file, or for a value that so
 //!    many stored bytes cannot stand for (F-39).
-//! 3. A codec that a build lacks is `Unsupported`; what does not unpack is `Corruption`.
+//! 3. A value that a log carries packed is large, however short that made it; others are by their
+//!    length. So what was large when it was written is large in a replay.
+//! 4. A codec that a build lacks is `Unsupported`; what does not unpack is `Corruption`.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
-use crate::base::blob::{BlobRef, Codec, digest};
+use super::reader::Frame;
+use crate::base::blob::{Address, BlobRef, Codec, digest};
+use crate::base::codec::{Odd, unpack};
+use crate::base::coding::to_u64;
+use crate::base::entry::Logged;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::FileId;
+use crate::base::key::Kind;
 use crate::base::value::Value;
-use crate::env::names::FileName;
+use crate::env::names::{FileKind, FileName};
 use crate::env::{File, read_exact_at};
 use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A byte of LZ4 stands for at most so many, and a few more at the end.
-const LZ4_RATIO_MAX: usize = 255;
+/// The ref of the value of `put`, an entry of `frame` in log `log`, if it is a large one: it is packed,
+/// or has at least `least` bytes and was not split at a border of blocks.
+///
+/// Cost: one pass over the value, for its digest, unless it is packed. Errors: `Corruption` naming file
+/// and offset for what no writer writes; `Unsupported` for a codec of a newer format.
+pub fn blob_of(
+    log: FileId,
+    frame: &Frame<'_>,
+    put: &Logged<'_>,
+    least: usize,
+) -> Result<Option<BlobRef>> {
+    let value = put.value;
+    if put.kind != Kind::Put || put.packed.is_none() && value.len() < least {
+        return Ok(None);
+    }
+    // Both point into the payload: the distance is the place in it.
+    let inside = value.as_ptr().addr().wrapping_sub(frame.payload.as_ptr().addr());
+    let offset = frame.payload_at.and_then(|at| at.checked_add(to_u64(inside)));
+    let address = offset.and_then(|offset| Address::new(log, offset));
+    match (address, put.packed) {
+        (Some(address), Some(packed)) => {
+            let context = format_args!("{} at byte {}", FileKind::Log.name(log), address.offset());
+            packed.blob(address, value.len()).map(Some).map_err(|error| error.context(context))
+        }
+        (Some(address), None) => Ok(Some(BlobRef::raw(address, value))),
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            let want = "a frame in one piece around a packed value";
+            Err(Error::corruption(FileKind::Log.name(log), frame.at, want, "one that is split"))
+        }
+    }
+}
 
 /// The value of `blob`, which is stored at byte `at` of `file`; `bytes` is how long the file is.
 ///
@@ -123,21 +162,14 @@ pub fn decode<'a>(
     let len = length(blob.len);
     let value = match blob.codec {
         Codec::Raw => Cow::Borrowed(stored),
-        Codec::Lz4 => {
-            if len / LZ4_RATIO_MAX > stored.len() {
-                return damaged(format!("LZ4 of {len} bytes"), format!("{} bytes", stored.len()));
+        codec => match unpack(codec, stored, len) {
+            Ok(value) => Cow::Owned(value),
+            Err(Odd::Damaged { want, found }) => return damaged(want, found),
+            Err(Odd::Lacking(what)) => {
+                let message = format!("{name} at byte {at}: has {what}");
+                return Err(Error::new(ErrorKind::Unsupported, message));
             }
-            let mut value = vec![0; len];
-            match lz4_flex::block::decompress_into(stored, &mut value) {
-                Ok(written) if written == len => Cow::Owned(value),
-                Ok(written) => return damaged(format!("LZ4 of {len} bytes"), written.to_string()),
-                Err(error) => return damaged(format!("LZ4 of {len} bytes"), error.to_string()),
-            }
-        }
-        Codec::Zstd => {
-            let message = format!("{name} at byte {at}: a value in zstd, which this build lacks");
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
+        },
     };
     let found = digest(&value);
     if value.len() != len || found != blob.digest {
@@ -152,12 +184,13 @@ fn length(bytes: u32) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::as_conversions, reason = "tests know their numbers")]
 mod tests {
     use super::*;
-    use crate::base::blob::Address;
-    use crate::base::id::FileId;
+    use crate::base::entry::{Entries, put_entry_at_rest};
+    use crate::base::id::SeqNo;
+    use crate::base::key::Entry;
     use crate::env::Env;
-    use crate::env::names::FileKind;
     use crate::env::sim::Sim;
     use std::path::Path;
 
@@ -204,8 +237,54 @@ mod tests {
         }
     }
 
+    /// Invariant 3, law 10: what is packed is large whatever is asked for, and must be what a writer
+    /// writes.
+    #[test]
+    fn a_logged_value_is_large_if_it_is_packed_or_long_enough() {
+        let log = FileId(3);
+        let look = |payload: &[u8], payload_at, least| {
+            let (at, end, first) = (90, 1 << 20, SeqNo(1));
+            let frame = Frame { at, end, payload, payload_at, first, last: first };
+            let put = Entries::new(payload).next().unwrap().unwrap();
+            let found = blob_of(log, &frame, &put, least)?;
+            Ok(found.inspect(|blob| {
+                let at = (blob.address.offset() - 100) as usize;
+                assert_eq!(&payload[at..at + blob.stored as usize], put.value);
+            }))
+        };
+        let entry = |kind, value: &[u8]| {
+            let mut out = Vec::new();
+            put_entry_at_rest(&mut out, &Entry { key: b"key", seq: SeqNo(1), kind, value });
+            out
+        };
+        let value = vec![7; 300];
+        let raw = entry(Kind::Put, &value);
+        let found = |least| look(&raw, Some(100), least).map_err(|error: Error| error.kind());
+        assert_eq!(found(300).unwrap().unwrap().digest, digest(&value));
+        assert_eq!(found(301), Ok(None));
+        assert_eq!(look(&raw, None, 300).unwrap(), None);
+
+        let (blob, stored) = lz4(&value);
+        let packed = entry(Kind::Blob, &[&blob.encode()[..], &stored].concat());
+        for least in [256, usize::MAX] {
+            let found = look(&packed, Some(100), least).unwrap().unwrap();
+            assert_eq!(BlobRef { address: found.address, ..blob }, found);
+        }
+        let error = look(&packed, None, 300).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corruption);
+        assert!(error.message().starts_with("log-000003 at byte 90: want a frame"), "{error}");
+        let codec_at = packed.windows(2).position(|bytes| bytes == [0x48, 1]).unwrap() + 1;
+        let newer = [&packed[..codec_at], &[9], &packed[codec_at + 1..]].concat();
+        let error = look(&newer, Some(100), 300).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().starts_with("log-000003 at byte 1"), "{error}");
+    }
+
     #[test]
     fn a_codec_that_this_build_lacks_is_unsupported() {
+        if cfg!(feature = "zstd") {
+            return;
+        }
         let blob = BlobRef { codec: Codec::Zstd, ..BlobRef::raw(Address(5), b"abc") };
         let error = decode(NAME, &blob, 7, b"abc").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -31,10 +31,10 @@
 use super::locate::{Fault, Located, Resync, Rules, is_zero, locate};
 use super::marks::{Identity, Mark, Previous, Says, is_mark};
 use crate::base::coding::to_u64;
-use crate::base::entry::{Bad, Entries};
+use crate::base::entry::{Bad, Entries, Logged};
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
-use crate::base::key::{Entry, Kind};
+use crate::base::key::Kind;
 use crate::env::Map;
 use crate::env::names::FileKind;
 use std::sync::Arc;
@@ -114,13 +114,13 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Its entries in order, marks included.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+    pub fn entries(&self) -> impl Iterator<Item = Logged<'a>> + use<'a> {
         // `LogReader::next` has decoded all of them before it gave the frame out.
         Entries::new(self.payload).map_while(Result::ok)
     }
 
     /// Its entries in order without the marks: what replay puts into the memtable.
-    pub fn operations(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+    pub fn operations(&self) -> impl Iterator<Item = Logged<'a>> + use<'a> {
         self.entries().filter(|entry| !is_mark(entry.key))
     }
 }

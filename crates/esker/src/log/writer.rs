@@ -19,10 +19,9 @@
 use super::frame::{self, Header, Layout, Placement, Shape, place};
 use super::marks::{Identity, Mark, MarkBytes, Previous, Says};
 use crate::base::batch::Ops;
-use crate::base::entry::{OpsLen, entry_len, put_entry, put_entry_front};
+use crate::base::entry::{OpsLen, entry_len, logged_value, put_entry, put_entry_front};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
-use crate::base::key::Kind;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Access, Append, Env, Span, path_in};
 use std::io;
@@ -287,7 +286,7 @@ impl Reservation {
         let mut seq = self.first;
         for op in ops.iter() {
             put_entry_front(scratch, &op, seq);
-            let value = if op.kind == Kind::Delete { &[] } else { op.value };
+            let value = logged_value(&op);
             if value.len() >= DIRECT_BYTES {
                 pieces.write(scratch)?;
                 scratch.clear();

@@ -6,7 +6,7 @@
 //!
 //! piece    | payload | compression: u8 | crc32c: u32 |                  every region is of pieces
 //! crc32c   of payload ‖ compression ‖ file number: u64 ‖ offset of the piece: u64
-//! LZ4      payload = | uncompressed length: u32 | LZ4 block |
+//! packed   payload = | uncompressed length: u32 | LZ4 block, or zstd frame |
 //!
 //! footer   | data | filter at | filter | ranges | partitions | top | properties |  7 × u64: bytes
 //!          | file number: u64 | reserved: u64 = 0 | crc32c: u32 |
@@ -29,6 +29,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
+use crate::base::codec::{Codec, Compression, Odd, compress, packed_max, unpack};
 use crate::base::coding::Decoder;
 pub(super) use crate::base::coding::{to_u64, to_usize};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -57,19 +58,7 @@ pub(super) const MAJOR: u16 = 1;
 /// Raised when older readers may still read the file.
 pub(super) const MINOR: u16 = 0;
 
-/// How a payload is stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// As it is: can be read in place.
-    #[default]
-    None,
-    /// LZ4 block format, where it saves at least an eighth.
-    Lz4,
-}
-
-const RAW: u8 = 0;
-const LZ4: u8 = 1;
-const ZSTD: u8 = 2;
+const RAW: u8 = Codec::Raw.number();
 
 /// What is wrong with bytes, before it is known whose they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,29 +127,25 @@ pub(super) fn seal(
     scratch: &mut Vec<u8>,
 ) {
     let (file, at) = place;
-    if compression == Compression::Lz4 && compress(payload, scratch) {
-        out.extend_from_slice(scratch);
-        out.push(LZ4);
-        out.extend_from_slice(&checksum(scratch, LZ4, file, at).to_le_bytes());
-    } else {
-        seal_raw(out, payload, file, at);
+    let codec = pack(payload, compression, scratch);
+    if codec == Codec::Raw {
+        return seal_raw(out, payload, file, at);
     }
+    out.extend_from_slice(scratch);
+    out.push(codec.number());
+    out.extend_from_slice(&checksum(scratch, codec.number(), file, at).to_le_bytes());
 }
 
-/// Fills `scratch` with the compressed payload; false if it saves less than an eighth.
-fn compress(payload: &[u8], scratch: &mut Vec<u8>) -> bool {
-    let Ok(len) = u32::try_from(payload.len()) else { return false };
+/// Fills `scratch` with the payload packed, behind its length; raw if that saves less than an eighth.
+fn pack(payload: &[u8], compression: Compression, scratch: &mut Vec<u8>) -> Codec {
+    let Ok(len) = u32::try_from(payload.len()) else { return Codec::Raw };
     if payload.len() > COMPRESSED_BYTES_MAX {
-        return false;
+        return Codec::Raw;
     }
-    let header = len.to_le_bytes();
     scratch.clear();
-    scratch.resize(header.len() + lz4_flex::block::get_maximum_output_size(payload.len()), 0);
-    let Some((head, body)) = scratch.split_first_chunk_mut() else { return false };
-    *head = header;
-    let Ok(written) = lz4_flex::block::compress_into(payload, body) else { return false };
-    scratch.truncate(header.len() + written);
-    scratch.len() <= payload.len() - (payload.len() >> 3)
+    scratch.extend_from_slice(&len.to_le_bytes());
+    let most = packed_max(payload.len()).saturating_sub(scratch.len());
+    compress(payload, compression, most, scratch)
 }
 
 /// A piece as it lies in the file, its checksum verified.
@@ -204,26 +189,22 @@ impl<'a> Sealed<'a> {
     /// Errors: `Unsupported` for a compression this build lacks; `Corruption` if it does not
     /// unpack to the length it states, or states one that no writer would.
     pub(super) fn unpack(&self, file: FileId, at: u64) -> Result<Vec<u8>> {
-        match self.compression {
-            RAW => Ok(self.payload.to_vec()),
-            LZ4 => unpack_lz4(self.payload)
-                .ok_or_else(|| damaged(file, at, "an LZ4 block of its stated length", "another")),
-            ZSTD => Err(unsupported(file, "compression 2 (zstd), which this build lacks")),
-            other => Err(unsupported(file, format_args!("compression {other}"))),
+        let Some(codec) = Codec::from_u8(self.compression) else {
+            return Err(unsupported(file, format_args!("compression {}", self.compression)));
+        };
+        if codec == Codec::Raw {
+            return Ok(self.payload.to_vec());
         }
+        let mut input = Decoder::new(self.payload);
+        let len = input.u32().and_then(|len| usize::try_from(len).ok());
+        let Some(len) = len.filter(|&len| len <= COMPRESSED_BYTES_MAX) else {
+            return Err(damaged(file, at, "a length of packed bytes", "none that can be"));
+        };
+        unpack(codec, input.rest(), len).map_err(|odd| match odd {
+            Odd::Damaged { want, found } => damaged(file, at, want, found),
+            Odd::Lacking(what) => unsupported(file, what),
+        })
     }
-}
-
-fn unpack_lz4(payload: &[u8]) -> Option<Vec<u8>> {
-    let mut input = Decoder::new(payload);
-    let len = usize::try_from(input.u32()?).ok()?;
-    // A byte of an LZ4 block stands for at most 255 bytes.
-    if len > COMPRESSED_BYTES_MAX || len / 256 > payload.len() {
-        return None;
-    }
-    let mut bytes = vec![0; len];
-    let written = lz4_flex::block::decompress_into(input.rest(), &mut bytes).ok()?;
-    (written == len).then_some(bytes)
 }
 
 #[cold]
@@ -436,11 +417,11 @@ mod tests {
     fn a_decompression_bomb_is_damage() {
         for len in [0, 1, 99, 101, 1 << 20, COMPRESSED_BYTES_MAX + 1, 0xffff_ffff] {
             let mut packed = Vec::new();
-            assert!(compress(&[9; 100], &mut packed));
+            assert_eq!(pack(&[9; 100], Compression::Lz4, &mut packed), Codec::Lz4);
             packed[..4].copy_from_slice(&u32::try_from(len).unwrap().to_le_bytes());
             let mut piece = packed.clone();
-            piece.push(LZ4);
-            piece.extend(checksum(&packed, LZ4, FILE, 0).to_le_bytes());
+            piece.push(Codec::Lz4.number());
+            piece.extend(checksum(&packed, Codec::Lz4.number(), FILE, 0).to_le_bytes());
             let sealed = Sealed::verify(&piece, FILE, 0).unwrap();
             assert_eq!(sealed.unpack(FILE, 0).unwrap_err().kind(), ErrorKind::Corruption);
         }
@@ -448,10 +429,12 @@ mod tests {
 
     #[test]
     fn an_unknown_compression_is_unsupported() {
-        for id in [ZSTD, 3, 255] {
-            let mut piece = b"x".to_vec();
+        let lacking = (!cfg!(feature = "zstd")).then_some(Codec::Zstd.number());
+        for id in lacking.into_iter().chain([3, 255]) {
+            let mut piece = b"\x05\0\0\0x".to_vec();
+            let sum = checksum(&piece, id, FILE, 0);
             piece.push(id);
-            piece.extend(checksum(b"x", id, FILE, 0).to_le_bytes());
+            piece.extend(sum.to_le_bytes());
             let error = Sealed::verify(&piece, FILE, 0).unwrap().unpack(FILE, 0).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
         }

@@ -33,7 +33,6 @@ mod writer;
 pub use cursor::SegmentCursor;
 pub use fences::Fence;
 pub use filter::filter_bits;
-pub use format::Compression;
 pub use point::Held;
 pub use properties::SegmentMeta;
 pub use reader::{Description, RangeTombstone, SegmentReader};

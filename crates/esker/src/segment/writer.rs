@@ -12,12 +12,13 @@
 use super::block::{BlockBuilder, shared_len};
 use super::filter::Shape;
 use super::format::{
-    COMPRESSED_BYTES_MAX, Compression, Layout, align_filter, damaged, encode_footer, raw_trailer,
-    seal, seal_raw, to_u64, to_usize,
+    COMPRESSED_BYTES_MAX, Layout, align_filter, damaged, encode_footer, raw_trailer, seal,
+    seal_raw, to_u64, to_usize,
 };
 use super::index::{IndexBuilder, separator};
 use super::properties::{Properties, SegmentMeta, kind_place};
 use crate::base::blob::BlobRef;
+use crate::base::codec::Compression;
 use crate::base::coding::put_varint;
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};

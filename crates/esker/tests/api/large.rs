@@ -22,7 +22,7 @@ fn open_large(folder: &Path) -> (Db, Collection) {
 }
 
 /// The value of pair `n` in its turn `turn`: no two are equal.
-fn value(n: usize, turn: usize, len: usize) -> Vec<u8> {
+pub(super) fn value(n: usize, turn: usize, len: usize) -> Vec<u8> {
     let mut word = (n as u64) << 32 | turn as u64;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -116,7 +116,7 @@ fn check(db: &Db, c: &Collection, sizes: &[usize]) {
 }
 
 /// Ranges and readers give what whole values give, wherever those lie.
-fn check_parts(c: &Collection, count: usize, want: impl Fn(usize) -> Vec<u8>) {
+pub(super) fn check_parts(c: &Collection, count: usize, want: impl Fn(usize) -> Vec<u8>) {
     for n in 0..count {
         let (key, value) = ([n as u8], want(n));
         let len = value.len();

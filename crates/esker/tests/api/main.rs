@@ -10,6 +10,7 @@
 //! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
 //! | `json` | pairs as JSON Lines, out and in; with the feature of that name |
 //! | `large` | large values: sizes, written once, cleaned, damaged |
+//! | `packed` | large values that are stored compressed: replayed, cleaned, beside raw ones |
 //! | `threads` | batches stay whole under threads; syncs are shared |
 //! | `transactions` | every anomaly as a schedule, own writes, savepoints, keys swapped as one step |
 //! | `folders` | open, close, reopen, read-only, busy, what is refused and left untouched |
@@ -29,6 +30,7 @@ mod ingest;
 #[cfg(feature = "json")]
 mod json;
 mod large;
+mod packed;
 mod ranges;
 mod removals;
 mod snapshots;

@@ -34,7 +34,8 @@ pub struct Setup {
     pub weather: Weather,
     pub interval: Option<Duration>,
     pub background: bool,
-    /// From this comes the length from which on values are out of line: another at each open.
+    /// From this comes the length from which on values are out of line, and how they are stored:
+    /// another at each open.
     pub large: u64,
 }
 
@@ -76,20 +77,24 @@ impl Setup {
         world.set_weather(self.weather);
     }
 
-    /// From how many bytes on values are out of line, at an open of `world` as it is now.
-    fn blob_threshold(&self, world: &Sim) -> usize {
+    /// From how many bytes on values are out of line, and how they are stored, at an open of `world`
+    /// as it is now.
+    fn blobs(&self, world: &Sim) -> (usize, Compression) {
         let mut dice = Dice::new(self.large ^ world.calls());
-        match dice.below(8) {
+        let least = match dice.below(8) {
             0 => usize::MAX,
             1 => 256,
             2 => self.slab,
             _ => 256 + dice.index(1745),
-        }
+        };
+        (least, if dice.one_in(3) { Compression::None } else { Compression::Lz4 })
     }
 
     pub fn options(&self, world: &Arc<Sim>) -> Options {
+        let (blob_threshold, blob_compression) = self.blobs(world);
         Options::default()
-            .blob_threshold(self.blob_threshold(world))
+            .blob_threshold(blob_threshold)
+            .blob_compression(blob_compression)
             .memory_budget(1 << 20)
             .slab_bytes(self.slab)
             .access(self.access)

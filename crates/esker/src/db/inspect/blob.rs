@@ -3,16 +3,16 @@
 //! ```text
 //!   a manifest beside it names it      its figures are held against those; the dead are known
 //!   none does: a footer                the figures are those that its table adds up to
-//!              the origin of a log     every value from the usual threshold on is taken for large
+//!              the origin of a log     every value that is packed, or from the usual threshold on,
+//!                                      is taken for large
 //! ```
 //!
 //! 1. Every byte of it is read and checked, whichever it is; a value is shown after it was verified.
 
 use super::Checksum;
-use crate::base::blob::{Address, BlobRef, Codec};
+use crate::base::blob::{Address, BlobRef};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
-use crate::base::key::Kind;
 use crate::base::setsum::Setsum;
 use crate::blob::{BlobMeta, BlobReader};
 use crate::db::options::Options;
@@ -20,6 +20,7 @@ use crate::env::names::{FileKind, FileName};
 use crate::env::real::Real;
 use crate::env::{Access, Env, read_whole};
 use crate::log::dump::log_id;
+use crate::log::large::{blob_of, decode};
 use crate::log::reader::{LogReader, Promise};
 use crate::manifest::{LiveBlob, Store};
 use std::path::Path;
@@ -110,17 +111,13 @@ pub fn blob(path: &Path, each: &mut dyn FnMut(&BlobValue) -> Result<()>) -> Resu
     let mut refs = Vec::new();
     let mut log = LogReader::new(id, map, promise);
     while let Some(frame) = log.next()? {
-        // A large value is never split.
-        let Some(payload_at) = frame.payload_at else { continue };
         for put in frame.operations() {
-            if put.kind != Kind::Put || put.value.len() < least as usize {
-                continue;
-            }
-            // Both point into the payload: the distance is the place in it.
-            let inside = put.value.as_ptr().addr() - frame.payload.as_ptr().addr();
-            if let Some(address) = Address::new(id, payload_at + inside as u64) {
-                let blob = BlobRef::raw(address, put.value);
-                each(&value(&blob, address.offset(), None))?;
+            if let Some(blob) = blob_of(id, &frame, &put, least as usize)? {
+                let at = blob.address.offset();
+                if put.packed.is_some() {
+                    decode(FileKind::Blob.name(id), &blob, at, put.value)?;
+                }
+                each(&value(&blob, at, None))?;
                 refs.push(blob);
             }
         }
@@ -155,11 +152,7 @@ fn value(blob: &BlobRef, offset: u64, dead: Option<bool>) -> BlobValue {
         offset,
         length: blob.len.into(),
         stored: blob.stored.into(),
-        codec: match blob.codec {
-            Codec::Raw => "raw",
-            Codec::Lz4 => "lz4",
-            Codec::Zstd => "zstd",
-        },
+        codec: blob.codec.name(),
         digest: blob.digest,
         dead,
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::base::batch::Batch;
 use crate::base::entry::put_entry_at_rest;
 use crate::base::error::ErrorKind;
+use crate::base::key::Entry;
 use proptest::prelude::*;
 
 const NONE: Promise = Promise { length: None, last: None };

@@ -5,6 +5,7 @@ use super::super::reader::{End, LogReader, Promise};
 use super::*;
 use crate::base::batch::{Batch, Op};
 use crate::base::id::CollectionId;
+use crate::base::key::Kind;
 use crate::env::sim::{Loss, Sim};
 use crate::env::{Bytes, Claimed, Map};
 use parking_lot::Mutex;

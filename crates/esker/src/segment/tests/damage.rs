@@ -9,7 +9,7 @@ use crate::env::sim::{Calls, Errno, Fault, Trouble, Weather};
 fn a_flipped_bit_is_never_a_wrong_answer_and_verify_always_sees_it() {
     let rows = rows(14);
     let world = World::with_cache(0);
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in compressions() {
         let options = WriterOptions { block_bytes: 300, compression, ..WriterOptions::default() };
         let meta = world.write(ID, &rows, options);
         let good = world.bytes(ID);

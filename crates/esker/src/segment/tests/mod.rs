@@ -3,6 +3,7 @@
 mod damage;
 
 use super::*;
+use crate::base::codec::Compression;
 use crate::base::cursor::Cursor;
 use crate::base::error::{ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
@@ -21,6 +22,12 @@ type Row = (Vec<u8>, u64, Kind, Vec<u8>);
 
 const ID: FileId = FileId(42);
 const BOTH: [Access; 2] = [Access::Mapped, Access::Positioned];
+
+/// Those that this build has.
+fn compressions() -> impl Iterator<Item = Compression> {
+    let all = [Compression::None, Compression::Lz4, Compression::Zstd];
+    all.into_iter().filter(|compression| compression.check().is_ok())
+}
 
 /// A folder, an environment and a cache.
 struct World {
@@ -144,7 +151,7 @@ fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
 fn shapes() -> Vec<WriterOptions> {
     let base = WriterOptions::default();
     let mut shapes = vec![base];
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in compressions() {
         for (block_bytes, restart_interval) in [(1, 1), (100, 3), (600, 16), (1 << 20, 8)] {
             shapes.push(WriterOptions { block_bytes, restart_interval, compression, ..base });
         }
@@ -342,7 +349,7 @@ fn keys_and_values_of_every_size_are_kept() {
     }
     rows.push((full(2, b"zeros"), 9, Kind::Put, vec![0; 5 << 20]));
     rows.push((full(2, b"zeros!"), 9, Kind::Put, vec![0; 33 << 20]));
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in compressions() {
         let world = World::new();
         let options = WriterOptions { compression, ..WriterOptions::default() };
         let meta = world.write(ID, &rows, options);
@@ -401,7 +408,7 @@ fn an_entry_out_of_order_is_refused_for_good() {
 #[test]
 fn a_value_pins_what_it_lies_in() {
     let rows = rows(50);
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in compressions() {
         for access in BOTH {
             let world = World::new();
             let options = WriterOptions { compression, ..WriterOptions::default() };
@@ -422,9 +429,9 @@ fn a_value_pins_what_it_lies_in() {
 #[test]
 fn anything_may_be_evicted_at_any_moment() {
     let rows = rows(80);
-    let compressions = [Compression::None, Compression::Lz4];
-    for (capacity, compression) in
-        [0, 2000, 1 << 20].into_iter().flat_map(|capacity| compressions.map(|c| (capacity, c)))
+    for (capacity, compression) in [0, 2000, 1 << 20]
+        .into_iter()
+        .flat_map(|capacity| compressions().map(move |c| (capacity, c)))
     {
         let world = World::with_cache(capacity);
         let options = WriterOptions { block_bytes: 300, compression, ..WriterOptions::default() };
