@@ -129,6 +129,12 @@ pub(crate) trait Engine: Send + Sync + Sized {
     /// Closes cleanly. What was written is there when the folder is opened again.
     fn close(self) -> Result<()>;
 
+    /// The same engine on another folder, with optimistic transactions that check what was read; none
+    /// if it has none.
+    fn open_bank(_dir: &Path, _settings: &Settings) -> Result<Option<Box<dyn Bank>>> {
+        Ok(None)
+    }
+
     /// Runs several writers at once until each has had enough: by default one thread each.
     fn drive(&self, clients: Vec<Client>) -> Result<Vec<Client>> {
         std::thread::scope(|scope| {
@@ -150,6 +156,30 @@ pub(crate) trait Engine: Send + Sync + Sized {
                 .collect()
         })
     }
+}
+
+/// Accounts, whose balances are numbers of eight bytes.
+pub(crate) trait Bank: Send + Sync {
+    /// Sets a balance.
+    fn deposit(&self, account: &[u8], amount: u64) -> Result<()>;
+
+    /// Moves 1 from one account, if it has that, to another: one transaction, run again until it
+    /// wins. Says how often it lost.
+    fn transfer(&self, from: &[u8], to: &[u8]) -> Result<u64>;
+
+    /// A balance.
+    fn balance(&self, account: &[u8]) -> Result<u64>;
+}
+
+/// The balance that a value is; nothing, if there is none.
+pub(crate) fn balance(value: Option<&[u8]>) -> u64 {
+    value.and_then(|value| value.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// Both balances after 1 was moved.
+pub(crate) fn moved(from: u64, to: u64) -> ([u8; 8], [u8; 8]) {
+    let amount = from.min(1);
+    ((from - amount).to_le_bytes(), (to + amount).to_le_bytes())
 }
 
 /// The error of a writer that panicked.

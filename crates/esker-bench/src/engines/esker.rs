@@ -5,7 +5,7 @@
 //! The job's cache is its whole memory budget: memtables, blocks and indexes must fit in it.
 
 use crate::data::Key;
-use crate::engine::{Durability, Engine, Figures, Order, Settings};
+use crate::engine::{Bank, Durability, Engine, Figures, Order, Settings, balance, moved};
 use anyhow::Result;
 use esker::{Collection, Db};
 use std::path::Path;
@@ -111,7 +111,33 @@ impl Engine for Esker {
         Ok(self.db.flush()?)
     }
 
+    fn open_bank(dir: &Path, settings: &Settings) -> Result<Option<Box<dyn Bank>>> {
+        Ok(Some(Box::new(Self::open(dir, settings)?)))
+    }
+
     fn close(self) -> Result<()> {
         Ok(self.db.close()?)
+    }
+}
+
+impl Bank for Esker {
+    fn deposit(&self, account: &[u8], amount: u64) -> Result<()> {
+        Ok(self.pairs.insert(account, amount.to_le_bytes())?)
+    }
+
+    fn transfer(&self, from: &[u8], to: &[u8]) -> Result<u64> {
+        let mut tries = 0;
+        self.db.transact(|txn| {
+            tries += 1;
+            let has = balance(txn.get(&self.pairs, from)?.as_deref());
+            let (less, more) = moved(has, balance(txn.get(&self.pairs, to)?.as_deref()));
+            txn.insert(&self.pairs, from, less)?;
+            txn.insert(&self.pairs, to, more)
+        })?;
+        Ok(tries - 1)
+    }
+
+    fn balance(&self, account: &[u8]) -> Result<u64> {
+        Ok(balance(self.pairs.get(account)?.as_deref()))
     }
 }

@@ -6,9 +6,14 @@
 //! Beside the defaults (LZ4, filters): the cache of the job, separation for large values.
 
 use crate::data::Key;
-use crate::engine::{Durability, Engine, LARGE_VALUE_BYTES, Order, Settings};
+use crate::engine::{
+    Bank, Durability, Engine, LARGE_VALUE_BYTES, Order, Settings, balance, moved,
+};
 use anyhow::Result;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OptimisticTxDatabase,
+    OptimisticTxKeyspace, PersistMode, Readable,
+};
 use std::path::Path;
 
 /// One open fjall database.
@@ -110,7 +115,43 @@ impl Engine for Fjall {
         Ok(self.pairs.rotate_memtable_and_wait()?)
     }
 
+    fn open_bank(dir: &Path, settings: &Settings) -> Result<Option<Box<dyn Bank>>> {
+        let db = OptimisticTxDatabase::builder(dir).cache_size(settings.cache_bytes).open()?;
+        let accounts = db.keyspace("default", KeyspaceCreateOptions::default)?;
+        Ok(Some(Box::new(FjallBank { accounts, db })))
+    }
+
     fn close(self) -> Result<()> {
         Ok(self.db.persist(PersistMode::SyncAll)?)
+    }
+}
+
+/// Its optimistic transactions.
+struct FjallBank {
+    accounts: OptimisticTxKeyspace,
+    db: OptimisticTxDatabase,
+}
+
+impl Bank for FjallBank {
+    fn deposit(&self, account: &[u8], amount: u64) -> Result<()> {
+        Ok(self.accounts.insert(account, amount.to_le_bytes())?)
+    }
+
+    fn transfer(&self, from: &[u8], to: &[u8]) -> Result<u64> {
+        for lost in 0.. {
+            let mut txn = self.db.write_tx()?.durability(Some(PersistMode::Buffer));
+            let has = balance(txn.get(&self.accounts, from)?.as_deref());
+            let (less, more) = moved(has, balance(txn.get(&self.accounts, to)?.as_deref()));
+            txn.insert(&self.accounts, from, less);
+            txn.insert(&self.accounts, to, more);
+            if txn.commit()?.is_ok() {
+                return Ok(lost);
+            }
+        }
+        Ok(0)
+    }
+
+    fn balance(&self, account: &[u8]) -> Result<u64> {
+        Ok(balance(self.accounts.get(account)?.as_deref()))
     }
 }

@@ -5,11 +5,14 @@
 //! Beside the defaults: LZ4, a 10-bit filter, the cache of the job, blob files for large values.
 
 use crate::data::Key;
-use crate::engine::{Durability, Engine, Figures, LARGE_VALUE_BYTES, Order, Settings};
+use crate::engine::{
+    Bank, Durability, Engine, Figures, LARGE_VALUE_BYTES, Order, Settings, balance, moved,
+};
 use anyhow::{Context, Result};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Options, ReadOptions, WaitForCompactOptions,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, ErrorKind, OptimisticTransactionDB,
+    OptimisticTransactionOptions, Options, ReadOptions, WaitForCompactOptions, WriteBatch,
+    WriteOptions,
 };
 use std::path::Path;
 
@@ -27,25 +30,34 @@ fn gibibytes(text: &str, line: &str, name: &str) -> Option<u64> {
     Some((figure * f64::from(1 << 30)) as u64)
 }
 
+fn options(settings: &Settings) -> Result<Options> {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(usize::try_from(settings.cache_bytes)?));
+    table.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_block_based_table_factory(&table);
+    if settings.has_large_values() {
+        options.set_enable_blob_files(true);
+        options.set_enable_blob_gc(true);
+        options.set_min_blob_size(LARGE_VALUE_BYTES as u64);
+    }
+    Ok(options)
+}
+
 impl Engine for RocksDb {
     const REMOVES_RANGES: bool = true;
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
-        let mut table = BlockBasedOptions::default();
-        table.set_block_cache(&Cache::new_lru_cache(usize::try_from(settings.cache_bytes)?));
-        table.set_bloom_filter(10.0, false);
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.set_compression_type(DBCompressionType::Lz4);
-        options.set_block_based_table_factory(&table);
-        if settings.has_large_values() {
-            options.set_enable_blob_files(true);
-            options.set_enable_blob_gc(true);
-            options.set_min_blob_size(LARGE_VALUE_BYTES as u64);
-        }
+        let options = options(settings)?;
         let mut write = WriteOptions::default();
         write.set_sync(settings.durability == Durability::Durable);
         Ok(Self { db: DB::open(&options, dir)?, read: ReadOptions::default(), write })
+    }
+
+    fn open_bank(dir: &Path, settings: &Settings) -> Result<Option<Box<dyn Bank>>> {
+        Ok(Some(Box::new(RocksBank(OptimisticTransactionDB::open(&options(settings)?, dir)?))))
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -130,5 +142,37 @@ impl Engine for RocksDb {
         // Nothing can fail from here on: RocksDB closes when the handle is dropped.
         drop(self);
         Ok(())
+    }
+}
+
+/// Its optimistic transactions: each has a snapshot, and reads with `get_for_update`, whose keys are
+/// checked at the commit.
+struct RocksBank(OptimisticTransactionDB);
+
+impl Bank for RocksBank {
+    fn deposit(&self, account: &[u8], amount: u64) -> Result<()> {
+        Ok(self.0.put(account, amount.to_le_bytes())?)
+    }
+
+    fn transfer(&self, from: &[u8], to: &[u8]) -> Result<u64> {
+        let mut choices = OptimisticTransactionOptions::default();
+        choices.set_snapshot(true);
+        for lost in 0.. {
+            let txn = self.0.transaction_opt(&WriteOptions::default(), &choices);
+            let has = balance(txn.get_for_update(from, true)?.as_deref());
+            let (less, more) = moved(has, balance(txn.get_for_update(to, true)?.as_deref()));
+            txn.put(from, less)?;
+            txn.put(to, more)?;
+            match txn.commit() {
+                Ok(()) => return Ok(lost),
+                Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::TryAgain) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(0)
+    }
+
+    fn balance(&self, account: &[u8]) -> Result<u64> {
+        Ok(balance(self.0.get(account)?.as_deref()))
     }
 }

@@ -14,6 +14,7 @@ mod range;
 mod read;
 mod stage;
 mod sync;
+mod transfer;
 mod update;
 mod ycsb;
 
@@ -62,6 +63,8 @@ pub(crate) enum Workload {
     ReadWhileWriting,
     /// Closes, opens, and gets one key.
     Reopen,
+    /// Optimistic transactions that move money between accounts, in a database of its own.
+    Transfer,
 }
 
 /// The long run: fill, read, overwrite as long again, read again.
@@ -120,6 +123,7 @@ impl ValueEnum for Workload {
             Self::ReadWhileWriting,
             Self::Delete,
             Self::Reopen,
+            Self::Transfer,
         ]
     }
 
@@ -151,6 +155,7 @@ impl ValueEnum for Workload {
             Self::RangeDelete => "range-delete",
             Self::ReadWhileWriting => "read-while-writing",
             Self::Reopen => "reopen",
+            Self::Transfer => "transfer",
         }))
     }
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark makes and removes its folders")]
 
-use super::{Workload, fill, life, mixed, queue, range, read, sync, update, ycsb};
+use super::{Workload, fill, life, mixed, queue, range, read, sync, transfer, update, ycsb};
 use crate::data::{KEY_BYTES, Shape, Values};
 use crate::engine::{Durability, Engine, Figures, Order};
 use crate::job::{Event, Job, Rest, Row};
@@ -101,6 +101,7 @@ impl<E: Engine> Stage<'_, E> {
             Workload::Sync(_) => self.clear()?,
             Workload::TombstoneScan => return queue::tombstones(self),
             Workload::RangeDelete => return range::delete(self),
+            Workload::Transfer => return self.transfer(),
             _ => self.ensure_loaded()?,
         }
         if workload_reads_only(workload) {
@@ -128,7 +129,19 @@ impl<E: Engine> Stage<'_, E> {
             Workload::Ycsb(mix) => ycsb::run(stage, mix),
             Workload::ReadWhileWriting => mixed::run(stage),
             Workload::Reopen => life::reopen(stage),
-            Workload::TombstoneScan | Workload::RangeDelete => bail!("it makes rows of its own"),
+            Workload::TombstoneScan | Workload::RangeDelete | Workload::Transfer => {
+                bail!("it makes rows of its own")
+            }
+        })
+    }
+
+    /// The row of transactions, where the engine has them.
+    fn transfer(&mut self) -> Result<()> {
+        let dir = self.new_folder()?;
+        let settings = self.job.settings(Durability::Buffered);
+        let Some(bank) = E::open_bank(&dir, &settings)? else { return Ok(()) };
+        self.row(&Workload::Transfer.name(), Durability::Buffered, |stage| {
+            transfer::run(stage, &*bank)
         })
     }
 
