@@ -55,6 +55,7 @@ pub mod txn;
 #[doc(hidden)]
 pub mod db;
 
+pub use base::batch::Slot;
 pub use base::codec::Compression;
 pub use base::error::{Error, ErrorKind, Result};
 pub use base::value::{Key, Value};
@@ -64,8 +65,9 @@ pub use db::checkpoint::CheckpointReport;
 pub use db::collection::{Collection, Snapshot, View};
 pub use db::options::{Compaction, Options};
 pub use db::overlay::TransactionRange;
-pub use db::range::{Range, Readers};
+pub use db::range::Range;
 pub use db::report::{Checksum, Damage, RecoveryReport, TornTail, VerifyReport};
+pub use db::scans::{Entries, FailFast, Keys, Readers};
 pub use db::stats::Stats;
 pub use db::stream::{ValueReader, ValueWriter};
 pub use db::transaction::Transaction;

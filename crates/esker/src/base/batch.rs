@@ -4,9 +4,10 @@
 //! 2. The same key twice is legal: the later wins, because its number is higher (MOSS-6).
 //! 3. An operation is judged before a byte of it is kept (MOSS-2), so a refused one leaves no trace.
 
+use super::coding::to_u64;
 use super::error::{Error, Result};
 use super::id::CollectionId;
-use super::key::{BATCH_BYTES_MAX, Kind, check_key, check_value};
+use super::key::{BATCH_BYTES_MAX, Kind, check_key, check_key_len, check_value, check_value_len};
 
 /// One operation as the caller gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +73,7 @@ impl Batch {
     pub fn push(&mut self, op: Op<'_>) -> Result<()> {
         check_key(op.key)?;
         check_value(op.value)?;
-        let total = self.bytes.len() + op.key.len() + op.value.len();
-        if total > BATCH_BYTES_MAX {
-            return Err(Error::invalid(format!(
-                "batch of {total} bytes: want at most {BATCH_BYTES_MAX}"
-            )));
-        }
+        self.check_total(self.bytes.len() + op.key.len() + op.value.len())?;
         let key_start = self.bytes.len();
         self.bytes.extend_from_slice(op.key);
         let value_start = self.bytes.len();
@@ -86,6 +82,30 @@ impl Batch {
         let Op { kind, collection, .. } = op;
         self.places.push(Place { kind, collection, key_start, value_start, value_end });
         Ok(())
+    }
+
+    /// Room for an operation whose key and value are written in place; zeros until then. It is part of
+    /// the batch once it is committed, and gone when it is dropped before.
+    ///
+    /// Errors: as of [`Batch::push`].
+    pub fn reserve(&mut self, room: Room) -> Result<Slot<'_>> {
+        let Room { kind, collection, key_len, value_len } = room;
+        check_key_len(key_len)?;
+        check_value_len(to_u64(value_len))?;
+        let key_start = self.bytes.len();
+        self.check_total(key_start.saturating_add(key_len).saturating_add(value_len))?;
+        let value_start = key_start + key_len;
+        let value_end = value_start + value_len;
+        self.bytes.resize(value_end, 0);
+        let place = Place { kind, collection, key_start, value_start, value_end };
+        Ok(Slot { batch: self, place, is_committed: false })
+    }
+
+    fn check_total(&self, total: usize) -> Result<()> {
+        if total <= BATCH_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("batch of {total} bytes: want at most {BATCH_BYTES_MAX}")))
     }
 
     /// The operation at a place, counted from 0.
@@ -137,6 +157,68 @@ impl Ops for Batch {
     }
 }
 
+/// What a [`Slot`] is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// What the operation does.
+    pub kind: Kind,
+    /// Where.
+    pub collection: CollectionId,
+    /// Bytes of its key.
+    pub key_len: usize,
+    /// Bytes of its value.
+    pub value_len: usize,
+}
+
+/// An operation at the end of a batch that is being written.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    batch: &'a mut Batch,
+    place: Place,
+    is_committed: bool,
+}
+
+impl Slot<'_> {
+    /// The bytes of its key.
+    pub fn key_mut(&mut self) -> &mut [u8] {
+        self.parts().0
+    }
+
+    /// The bytes of its value.
+    pub fn value_mut(&mut self) -> &mut [u8] {
+        self.parts().1
+    }
+
+    /// Both at once.
+    pub fn parts(&mut self) -> (&mut [u8], &mut [u8]) {
+        let both = self.batch.bytes.get_mut(self.place.key_start..self.place.value_end);
+        let both = both.unwrap_or_default();
+        let key_len = self.place.value_start - self.place.key_start;
+        both.split_at_mut_checked(key_len).unwrap_or_default()
+    }
+
+    /// Gives back all of the value but its first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        let end = self.place.value_start.saturating_add(len);
+        self.place.value_end = self.place.value_end.min(end);
+        self.batch.bytes.truncate(self.place.value_end);
+    }
+
+    /// Makes it part of the batch.
+    pub fn commit(mut self) {
+        self.is_committed = true;
+        self.batch.places.push(self.place);
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            self.batch.bytes.truncate(self.place.key_start);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::key::KEY_BYTES_MAX;
@@ -164,5 +246,33 @@ mod tests {
         let before = (batch.count(), batch.byte_count());
         assert!(batch.push(put(&vec![0; KEY_BYTES_MAX + 1], b"x")).is_err());
         assert_eq!((batch.count(), batch.byte_count()), before);
+    }
+
+    /// MOSS-7.
+    #[test]
+    fn a_slot_is_part_of_its_batch_once_it_is_committed() {
+        let room = Room { kind: Kind::Put, collection: CollectionId(1), key_len: 1, value_len: 3 };
+        let mut batch = Batch::default();
+        let mut slot = batch.reserve(room).unwrap();
+        slot.key_mut()[0] = b'a';
+        slot.value_mut().copy_from_slice(b"xyz");
+        slot.truncate(2);
+        slot.commit();
+        let mut dropped = batch.reserve(room).unwrap();
+        dropped.key_mut()[0] = b'b';
+        drop(dropped);
+        batch.push(put(b"c", b"1")).unwrap();
+        batch.reserve(Room { key_len: 0, value_len: 0, ..room }).unwrap().commit();
+        let ops: Vec<_> = batch.iter().collect();
+        assert_eq!(ops, [put(b"a", b"xy"), put(b"c", b"1"), put(b"", b"")]);
+        let before = batch.byte_count();
+        for room in [
+            Room { key_len: KEY_BYTES_MAX + 1, ..room },
+            Room { value_len: usize::MAX, ..room },
+            Room { value_len: BATCH_BYTES_MAX, ..room },
+        ] {
+            assert!(batch.reserve(room).is_err());
+        }
+        assert_eq!((batch.count(), batch.byte_count()), (3, before));
     }
 }

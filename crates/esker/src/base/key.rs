@@ -114,10 +114,15 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 
 /// Refuses a key over [`KEY_BYTES_MAX`].
 pub fn check_key(key: &[u8]) -> Result<()> {
-    if key.len() <= KEY_BYTES_MAX {
+    check_key_len(key.len())
+}
+
+/// Refuses the length of a key over [`KEY_BYTES_MAX`].
+pub fn check_key_len(len: usize) -> Result<()> {
+    if len <= KEY_BYTES_MAX {
         return Ok(());
     }
-    Err(Error::invalid(format!("key of {} bytes: want at most {KEY_BYTES_MAX}", key.len())))
+    Err(Error::invalid(format!("key of {len} bytes: want at most {KEY_BYTES_MAX}")))
 }
 
 /// Refuses a value over [`VALUE_BYTES_MAX`].

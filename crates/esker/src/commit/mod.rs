@@ -24,6 +24,7 @@ pub mod outline;
 pub mod pace;
 pub mod poison;
 pub mod replay;
+pub mod watch;
 
 use crate::base::batch::{Batch, Ops};
 use crate::base::entry::OpsLen;
@@ -46,6 +47,7 @@ use poison::Poison;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use watch::Watches;
 
 /// What the commit path needs from the database around it.
 pub trait Host: Send + Sync {
@@ -106,6 +108,7 @@ pub struct Committer {
     preparing: Mutex<()>,
     /// Opened when the order is let go.
     released: Gate,
+    watches: Arc<Watches>,
     /// A number of the present length: where payloads are measured, see [`OpsLen`].
     near: AtomicU64,
     /// Whether nothing was written since the last turn of the background sync.
@@ -236,6 +239,7 @@ impl Committer {
             fixed: Mutex::new(None),
             preparing: Mutex::new(()),
             released: Gate::default(),
+            watches: Arc::default(),
             near: AtomicU64::new(start.next.0),
             idle: AtomicBool::new(true),
             sealed_max: start.sealed_max,
@@ -345,10 +349,17 @@ impl Committer {
         if self.idle.load(Relaxed) && self.idle.swap(false, SeqCst) {
             self.host.wake();
         }
-        match durability {
+        let waited = match durability {
             Durability::Buffered => self.line.wait_visible(&*self.env, last, &self.poison),
             Durability::Sync => self.group.wait_durable(last, self, &self.poison),
-        }
+        };
+        self.watches.note(ops);
+        waited
+    }
+
+    /// Who wants to know of writes.
+    pub fn watches(&self) -> &Arc<Watches> {
+        &self.watches
     }
 
     fn fill(&self, ops: &impl Ops, log: Reservation) -> Result<()> {

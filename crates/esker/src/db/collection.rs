@@ -2,7 +2,7 @@
 
 use super::handle::Handle;
 use super::identity::{Guarded, Identity};
-use super::range::{Range, bounds_of, removal_of, removal_of_prefix};
+use super::range::{FullBounds, Hold, Range, bounds_of, removal_of, removal_of_prefix};
 use super::stream::{ValueReader, ValueWriter, get_range};
 use crate::base::batch::{Batch, Op};
 use crate::base::error::{Error, Result};
@@ -390,9 +390,9 @@ pub struct Snapshot {
 /// A collection at one moment; see [`Collection::at`].
 #[derive(Clone)]
 pub struct View {
-    handle: Arc<Handle>,
-    id: CollectionId,
-    pin: Pin,
+    pub(super) handle: Arc<Handle>,
+    pub(super) id: CollectionId,
+    pub(super) pin: Pin,
 }
 
 impl View {
@@ -462,7 +462,7 @@ impl View {
     /// their filters.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
         let view = self.handle.core.views.load_full();
-        Range::of_prefix(view, self.pin.clone(), self.id, prefix.as_ref())
+        Range::of_prefix(view, Hold::Pin(self.pin.clone()), self.id, prefix.as_ref())
     }
 
     /// All pairs.
@@ -470,10 +470,10 @@ impl View {
         self.range::<&[u8]>(..)
     }
 
-    fn open(&self, bounds: super::range::FullBounds) -> Range {
+    fn open(&self, bounds: FullBounds) -> Range {
         // Loaded after the pin was taken: it is as new as the pin.
         let view = self.handle.core.views.load_full();
-        Range::new(view, self.pin.clone(), bounds)
+        Range::new(view, Hold::Pin(self.pin.clone()), bounds)
     }
 }
 

@@ -81,6 +81,7 @@ impl Core {
             self.wait_flushed(writing, newest.last.next())?;
         }
         self.place(writing, &mut sorted, number, to)?;
+        writing.committer.watches().note_all([to.id]);
         writing.background.wake_compaction();
         Ok(sorted.pairs)
     }

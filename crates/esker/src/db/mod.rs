@@ -32,6 +32,8 @@ mod parts;
 mod publish;
 pub(crate) mod range;
 pub(crate) mod report;
+pub(crate) mod scans;
+mod slot;
 pub(crate) mod stats;
 mod steps;
 pub(crate) mod stream;

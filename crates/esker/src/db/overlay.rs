@@ -10,7 +10,7 @@
 //!    whoever comes to it, the other end too. So the ends meet exactly once.
 //! 2. What was looked at counts as read, given or not: that nothing lies before it was learned.
 
-use super::range::{FullBounds, Range};
+use super::range::{FullBounds, Range, Side};
 use crate::base::error::{Error, Result};
 use crate::base::id::CollectionId;
 use crate::base::value::{Key, Value};
@@ -37,13 +37,6 @@ pub struct TransactionRange<'a> {
     back: Heads<'a>,
     walked: Walked,
     failed: Option<Error>,
-}
-
-/// Which end of a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Front,
-    Back,
 }
 
 /// What either source gives next at one end, if it was looked at already.
@@ -81,14 +74,13 @@ impl Walked {
 }
 
 impl<'a> TransactionRange<'a> {
-    /// `pairs`, which lie within `bounds` of a collection, with `writes` over them.
+    /// `pairs`, which lie within `bounds`, with `writes` over them.
     pub(super) fn new(
         (writes, reads): (&'a Writes, &'a RefCell<Reads>),
-        collection: CollectionId,
         pairs: Range,
         bounds: FullBounds,
     ) -> Self {
-        let (start, end) = bounds;
+        let FullBounds { collection, start, end } = bounds;
         let own = writes.range((start.as_ref().map(|key| &**key), end.as_ref().map(|key| &**key)));
         let own = own.map(|(full, own)| (full.get(CollectionId::BYTES..).unwrap_or_default(), own));
         let (own, walked) = (Box::new(own), Walked::new(start, end));

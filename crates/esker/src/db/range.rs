@@ -1,14 +1,16 @@
 //! Iterators that own what they read.
 //!
 //! A range pins one snapshot and the view that was current when it was made; it may be sent to
-//! another thread and outlive the database handle.
+//! another thread and outlive the database handle. One that fails fast pins no snapshot, and ends
+//! with an error once its collection was written to.
 
-use super::stream::ValueReader;
-use crate::base::error::{Error, Result};
-use crate::base::id::CollectionId;
+use super::scans::{Keys, Readers};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{KEY_BYTES_MAX, Kind, check_key, prefix_end};
 use crate::base::span::Cover;
 use crate::base::value::{Key, Value};
+use crate::commit::watch::Watch;
 use crate::merge::fold::Backing;
 use crate::merge::loser::Merged;
 use crate::merge::visible::{Item, Scope, Tombstones, Visible};
@@ -22,6 +24,7 @@ use std::sync::Arc;
 ///
 /// After an error it stays at that error (F-28); after its last pair it stays at `None`.
 pub struct Range {
+    collection: CollectionId,
     visible: Visible<Merged>,
     /// Where values lie out of line.
     view: Arc<TreeView>,
@@ -29,11 +32,40 @@ pub struct Range {
     large: Value,
     /// Why one could not be read.
     failed: Option<Error>,
-    _pin: Pin,
+    hold: Hold,
 }
 
-/// Bounds of full keys.
-pub(super) type FullBounds = (Bound<Box<[u8]>>, Bound<Box<[u8]>>);
+/// How a range keeps to its moment.
+#[derive(Debug)]
+pub(super) enum Hold {
+    /// The versions that it sees are kept.
+    Pin(Pin),
+    /// They are those of the view, up to a number; it ends when they are no longer the newest.
+    Watch(Watch, SeqNo),
+}
+
+impl Hold {
+    fn seq(&self) -> SeqNo {
+        match self {
+            Self::Pin(pin) => pin.seq(),
+            Self::Watch(_, seq) => *seq,
+        }
+    }
+}
+
+/// Bounds of full keys, all of one collection.
+pub(super) struct FullBounds {
+    pub(super) collection: CollectionId,
+    pub(super) start: Bound<Box<[u8]>>,
+    pub(super) end: Bound<Box<[u8]>>,
+}
+
+/// Which end of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Front,
+    Back,
+}
 
 /// The bounds of a range of user keys within a collection.
 pub(super) fn bounds_of<K: AsRef<[u8]>>(
@@ -51,7 +83,7 @@ pub(super) fn bounds_of<K: AsRef<[u8]>>(
         Bound::Excluded(key) => Bound::Excluded(full(key)),
         Bound::Unbounded => after(&id.0.to_be_bytes()),
     };
-    (start, end)
+    FullBounds { collection: id, start, end }
 }
 
 /// The range delete that takes away a range of user keys: its first key, and its end as [`Op`]
@@ -100,51 +132,69 @@ fn next_key(key: &[u8]) -> Option<Vec<u8>> {
     prefix_end(key)
 }
 
+fn interrupted() -> Error {
+    let message = "the collection was written to while it was walked: begin again";
+    Error::new(ErrorKind::Interrupted, message)
+}
+
 fn after(prefix: &[u8]) -> Bound<Box<[u8]>> {
     prefix_end(prefix).map_or(Bound::Unbounded, |end| Bound::Excluded(end.into()))
 }
 
 impl Range {
-    /// What `pin` sees of `bounds` in `view`, which must be as new as the pin.
-    pub(super) fn new(view: Arc<TreeView>, pin: Pin, bounds: FullBounds) -> Self {
-        let seq = pin.seq();
-        Self::opened(view, pin, bounds, move |view, cover| Ok(view.cursor(seq, cover)))
+    /// What there is of `bounds` in `view`, which must be as new as a pin in `hold`.
+    pub(super) fn new(view: Arc<TreeView>, hold: Hold, bounds: FullBounds) -> Self {
+        Self::showing(Tombstones::Hidden, view, hold, bounds)
     }
 
-    /// What `pin` sees in `view` of the keys of a collection that begin with `prefix`.
+    /// The same, perhaps with deleted keys.
+    pub(super) fn showing(
+        tombstones: Tombstones,
+        view: Arc<TreeView>,
+        hold: Hold,
+        bounds: FullBounds,
+    ) -> Self {
+        let seq = hold.seq();
+        Self::opened(tombstones, view, hold, bounds, move |view, cover| Ok(view.cursor(seq, cover)))
+    }
+
+    /// What there is in `view` of the keys of a collection that begin with `prefix`.
     pub(super) fn of_prefix(
         view: Arc<TreeView>,
-        pin: Pin,
+        hold: Hold,
         id: CollectionId,
         prefix: &[u8],
     ) -> Self {
-        let seq = pin.seq();
+        let seq = hold.seq();
         let full = [&id.0.to_be_bytes()[..], prefix].concat();
-        let bounds = (Bound::Included(full.clone().into()), after(&full));
-        Self::opened(view, pin, bounds, move |view, cover| view.cursor_of_prefix(seq, cover, &full))
+        let (start, end) = (Bound::Included(full.clone().into()), after(&full));
+        let bounds = FullBounds { collection: id, start, end };
+        Self::opened(Tombstones::Hidden, view, hold, bounds, move |view, cover| {
+            view.cursor_of_prefix(seq, cover, &full)
+        })
     }
 
     fn opened(
+        tombstones: Tombstones,
         view: Arc<TreeView>,
-        pin: Pin,
-        (start, end): FullBounds,
+        hold: Hold,
+        bounds: FullBounds,
         open: impl Fn(&Arc<TreeView>, &Cover) -> Result<Merged> + Send + 'static,
     ) -> Self {
-        let scope = Scope { seq: pin.seq(), start, end, tombstones: Tombstones::Hidden };
-        let (cover, gaps) = (view.cover(pin.seq()), view.gaps.clone());
+        let FullBounds { collection, start, end } = bounds;
+        let scope = Scope { seq: hold.seq(), start, end, tombstones };
+        let (cover, gaps) = (view.cover(hold.seq()), view.gaps.clone());
         let (hidden, walked) = (cover.clone(), view.clone());
         let open = Box::new(move || open(&walked, &hidden));
         let visible = Visible::new(open, scope).under(cover).folding(view.clone());
         let visible = visible.telling(Box::new(move |gap| gaps.remember(gap)));
-        Self { visible, view, large: Value::EMPTY, failed: None, _pin: pin }
+        Self { collection, visible, view, large: Value::EMPTY, failed: None, hold }
     }
 
     /// The next pair, lent until the next call: nothing is copied or pinned, but a value that lies
     /// out of line is read. The fast way to walk forward. Errors: `Corruption`, `Io`; repeated by every later call.
     pub fn next_lent(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
+        self.check()?;
         let Some(entry) = self.visible.advance()? else { return Ok(None) };
         let key = entry.key.get(CollectionId::BYTES..).unwrap_or_default();
         if entry.kind != Kind::Blob {
@@ -173,17 +223,99 @@ impl Range {
         Readers(self)
     }
 
+    /// The same keys without their values: no value is pinned or read.
+    pub fn keys(self) -> Keys {
+        Keys(self)
+    }
+
+    /// Places the front before the first key at or after `key`, or at the start of the range if that is
+    /// higher; it may go back to what was given already. The back keeps its place: what that end has
+    /// given is not given again (MOSS-15).
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// # let users = db.collection("users")?;
+    /// users.insert("alice", "1")?;
+    /// users.insert("carol", "3")?;
+    /// let mut range = users.iter();
+    /// range.seek("b")?;
+    /// assert_eq!(range.next().unwrap()?.0, b"carol");
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    ///
+    /// Cost: a search in each source. Errors: `Corruption`, `Io`; an earlier error is forgotten if it
+    /// succeeds, unless it was `Interrupted`.
+    pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.check_watch()?;
+        let full = [&self.collection.0.to_be_bytes()[..], key.as_ref()].concat();
+        self.failed = None;
+        self.visible.seek(&full)
+    }
+
+    /// Errors: what ended the range.
+    fn check(&mut self) -> Result<()> {
+        self.check_watch()?;
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Errors: `Interrupted` once its collection was written to.
+    #[inline]
+    fn check_watch(&mut self) -> Result<()> {
+        match &self.hold {
+            Hold::Watch(watch, _) if watch.is_over() => Err(interrupted()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next item of either end, or why there is none.
+    #[inline]
+    pub(super) fn item(&mut self, side: Side) -> Result<Option<Item>> {
+        self.check()?;
+        match side {
+            Side::Front => self.visible.next_front(),
+            Side::Back => self.visible.next_back(),
+        }
+    }
+
+    /// The next key from the front, without its value.
+    pub(super) fn next_key(&mut self) -> Result<Option<Key>> {
+        self.check()?;
+        let entry = self.visible.advance()?;
+        Ok(entry.map(|entry| Key::from(entry.key.get(CollectionId::BYTES..).unwrap_or_default())))
+    }
+
+    /// Has it stay at an error, if there is one.
+    pub(super) fn settle<T>(&mut self, result: Result<T>) -> Result<T> {
+        self.failed = result.as_ref().err().cloned();
+        result
+    }
+
     /// A pair of either end. An error is told at every call until somebody stops: a `for` loop over
     /// `?` stops.
     #[inline]
-    fn pair(&mut self, item: Result<Option<Item>>) -> Option<Result<(Key, Value)>> {
-        match item {
-            Ok(Some(Item { key, value, kind: Kind::Blob, .. })) => {
-                let large = self.view.large(&value);
-                self.failed = large.as_ref().err().cloned();
-                Some(large.map(|value| (key, value)))
-            }
+    fn pair(&mut self, side: Side) -> Option<Result<(Key, Value)>> {
+        match self.item(side) {
+            Ok(Some(item)) => Some(self.value(item)),
             item => item.transpose().map(|item| item.map(|item| (item.key, item.value))),
+        }
+    }
+
+    /// An item with its value, read if it lies out of line.
+    #[inline]
+    pub(super) fn value(&mut self, item: Item) -> Result<(Key, Value)> {
+        if item.kind != Kind::Blob {
+            return Ok((item.key, item.value));
+        }
+        let large = self.view.large(&item.value);
+        self.settle(large).map(|value| (item.key, value))
+    }
+
+    /// What an item refers to, not read yet.
+    pub(super) fn found(&self, value: Value, kind: Kind) -> Result<Found> {
+        match kind {
+            Kind::Blob => self.view.find_large(&value).map(Found::Large),
+            _ => Ok(Found::Value(value)),
         }
     }
 }
@@ -192,71 +324,17 @@ impl Iterator for Range {
     type Item = Result<(Key, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(error) = &self.failed {
-            return Some(Err(error.clone()));
-        }
-        let item = self.visible.next_front();
-        self.pair(item)
+        self.pair(Side::Front)
     }
 }
 
 impl DoubleEndedIterator for Range {
     fn next_back(&mut self) -> Option<Self::Item> {
-        if let Some(error) = &self.failed {
-            return Some(Err(error.clone()));
-        }
-        let item = self.visible.next_back();
-        self.pair(item)
+        self.pair(Side::Back)
     }
 }
 
 impl FusedIterator for Range {}
-
-/// The pairs of a range, with readers in the place of values; see [`Range::readers`].
-///
-/// Errors: as of [`Range`]; after one it stays at that error.
-#[derive(Debug)]
-pub struct Readers(Range);
-
-impl Readers {
-    fn pair(&mut self, item: Result<Option<Item>>) -> Option<Result<(Key, ValueReader)>> {
-        let Item { key, value, kind, .. } = match item.transpose()? {
-            Ok(item) => item,
-            Err(error) => return Some(Err(error)),
-        };
-        let found = match kind {
-            Kind::Blob => self.0.view.find_large(&value).map(Found::Large),
-            _ => Ok(Found::Value(value)),
-        };
-        let reader = found.and_then(ValueReader::of);
-        self.0.failed = reader.as_ref().err().cloned();
-        Some(reader.map(|reader| (key, reader)))
-    }
-}
-
-impl Iterator for Readers {
-    type Item = Result<(Key, ValueReader)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(error) = &self.0.failed {
-            return Some(Err(error.clone()));
-        }
-        let item = self.0.visible.next_front();
-        self.pair(item)
-    }
-}
-
-impl DoubleEndedIterator for Readers {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        if let Some(error) = &self.0.failed {
-            return Some(Err(error.clone()));
-        }
-        let item = self.0.visible.next_back();
-        self.pair(item)
-    }
-}
-
-impl FusedIterator for Readers {}
 
 impl std::fmt::Debug for Range {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -145,7 +145,7 @@ impl Transaction {
     ) -> Result<TransactionRange<'_>> {
         let bounds = bounds_of(collection.id, &range);
         let pairs = self.view(collection)?.range(range);
-        Ok(self.over(collection, pairs, bounds))
+        Ok(self.over(pairs, bounds))
     }
 
     /// The pairs whose keys begin with `prefix`. Errors as of [`Transaction::get`].
@@ -159,7 +159,7 @@ impl Transaction {
         let end = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end) };
         let bounds = bounds_of(collection.id, &(Bound::Included(start), end));
         let pairs = self.view(collection)?.prefix(prefix);
-        Ok(self.over(collection, pairs, bounds))
+        Ok(self.over(pairs, bounds))
     }
 
     /// All pairs. Errors as of [`Transaction::get`].
@@ -269,8 +269,8 @@ impl Transaction {
         done
     }
 
-    fn over(&self, to: &Collection, pairs: Range, bounds: FullBounds) -> TransactionRange<'_> {
-        TransactionRange::new((&self.writes, &self.reads), to.id, pairs, bounds)
+    fn over(&self, pairs: Range, bounds: FullBounds) -> TransactionRange<'_> {
+        TransactionRange::new((&self.writes, &self.reads), pairs, bounds)
     }
 
     fn view(&self, collection: &Collection) -> Result<View> {

@@ -20,9 +20,9 @@ use std::sync::Arc;
 /// and renamed by it too, in order, together with the rest.
 #[derive(Clone)]
 pub struct WriteBatch {
-    handle: Arc<Handle>,
-    batch: Batch,
-    to: Targets,
+    pub(super) handle: Arc<Handle>,
+    pub(super) batch: Batch,
+    pub(super) to: Targets,
     changes: Changes,
 }
 

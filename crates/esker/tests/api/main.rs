@@ -6,6 +6,7 @@
 //! | `collections` | nested collections: created, renamed, deleted in batches; what races with that |
 //! | `ranges` | the range matrix, bounds, prefixes, both ends |
 //! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
+//! | `scans` | failing fast, keys alone, what was removed, seeks |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
 //! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
 //! | `json` | pairs as JSON Lines, out and in; with the feature of that name |
@@ -33,6 +34,7 @@ mod large;
 mod packed;
 mod ranges;
 mod removals;
+mod scans;
 mod snapshots;
 mod threads;
 mod transactions;

@@ -227,3 +227,26 @@ fn a_value_of_100_mib_comes_back() {
     assert_eq!(key, *b"large");
     assert!(*back == *value);
 }
+
+/// MOSS-7: pairs are written where they will lie; a slot that is dropped leaves nothing.
+#[test]
+fn pairs_are_written_in_place() {
+    let (folder, other) = (folder(), folder());
+    let (db, c) = open(folder.path());
+    let (_other, theirs) = open(other.path());
+    let mut batch = db.batch();
+    for n in 0..3_u8 {
+        let mut slot = batch.reserve(&c, 1, 5000).unwrap();
+        slot.key_mut()[0] = b'a' + n;
+        slot.value_mut().fill(n);
+        slot.truncate(usize::from(n) * 2400);
+        slot.commit();
+        drop(batch.reserve(&c, 3, 3).unwrap());
+    }
+    assert_eq!(batch.len(), 3);
+    assert!(batch.reserve(&c, 65_537, 0).is_err());
+    assert!(batch.reserve(&theirs, 1, 1).is_err());
+    batch.commit().unwrap();
+    let lens: Vec<_> = c.iter().map(|pair| pair.unwrap().1.to_vec()).collect();
+    assert_eq!(lens, [vec![], vec![1; 2400], vec![2; 4800]]);
+}
