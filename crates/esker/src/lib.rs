@@ -68,6 +68,7 @@ pub use db::overlay::TransactionRange;
 pub use db::range::Range;
 pub use db::report::{Checksum, Damage, RecoveryReport, TornTail, VerifyReport};
 pub use db::scans::{Entries, FailFast, Keys, Readers};
+pub use db::settings::Settings;
 pub use db::stats::Stats;
 pub use db::stream::{ValueReader, ValueWriter};
 pub use db::transaction::Transaction;

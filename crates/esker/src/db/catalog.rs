@@ -2,17 +2,20 @@
 //!
 //! ```text
 //! collection 0, key "collection/" ‖ path   value 01 ‖ id: u32 LE
+//!                                          value 02 ‖ id: u32 LE ‖ settings, if it has any
 //! collection 0, key "next-collection"      value 01 ‖ id: u32 LE      the next id to give out
 //! ```
 //!
 //! 1. They are written by batches, logged, flushed and compacted like all other records, so a
 //!    collection is there exactly if the batch that made it is.
 //! 2. An id is never given out twice: the counter commits with the collection (MOSS-9).
-//! 3. The first byte of a value is its version: more fields may follow behind a higher one.
+//! 3. The first byte of a value is its version: more fields may follow behind a higher one. The
+//!    lowest that will do is written.
 //! 4. A path names its parents: `users/archive` is a child of `users`. All that lies below a path
 //!    lies together in the order of paths.
 
 use super::identity::{Identity, Life};
+use super::settings::Settings;
 use crate::base::coding::Decoder;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::CollectionId;
@@ -22,7 +25,9 @@ use std::sync::Arc;
 
 const PATH_PREFIX: &[u8] = b"collection/";
 const NEXT_ID: &[u8] = b"next-collection";
-const VERSION: u8 = 1;
+/// The version of a value without settings, and of one with.
+const PLAIN: u8 = 1;
+const SET: u8 = 2;
 /// The longest path of a collection.
 pub const PATH_BYTES_MAX: usize = 255;
 
@@ -45,10 +50,12 @@ impl Catalog {
         if let Some(path) = key.strip_prefix(PATH_PREFIX) {
             let path = std::str::from_utf8(path).map_err(|_| bad_record(key, "a path in UTF-8"))?;
             let path: Arc<str> = path.into();
-            let identity = Identity::new(decode(key, value)?, path.clone(), Life::Alive);
+            let (id, settings) = decode(key, value)?;
+            let identity = Identity::new(id, path.clone(), Life::Alive);
+            identity.set(&settings);
             self.by_path.insert(path, identity);
         } else if key == NEXT_ID {
-            self.next = decode(key, value)?;
+            self.next = decode(key, value)?.0;
         }
         Ok(())
     }
@@ -56,6 +63,11 @@ impl Catalog {
     /// The collection called `path`.
     pub fn find(&self, path: &str) -> Option<&Arc<Identity>> {
         self.by_path.get(path)
+    }
+
+    /// All collections.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        self.by_path.values()
     }
 
     /// How many there are.
@@ -105,7 +117,7 @@ impl Catalog {
 
     /// The record of the counter.
     pub(super) fn counter(&self) -> (&'static [u8], Vec<u8>) {
-        (NEXT_ID, encode(self.next))
+        (NEXT_ID, record_value(self.next, &Settings::default()))
     }
 }
 
@@ -120,27 +132,28 @@ pub fn record_key(path: &str) -> Vec<u8> {
 }
 
 /// The value of a collection's record.
-pub fn record_value(identity: &Identity) -> Vec<u8> {
-    encode(identity.id)
-}
-
-fn encode(id: CollectionId) -> Vec<u8> {
-    let mut value = vec![VERSION];
+pub fn record_value(id: CollectionId, settings: &Settings) -> Vec<u8> {
+    let version = if settings.is_empty() { PLAIN } else { SET };
+    let mut value = vec![version];
     value.extend(id.0.to_le_bytes());
+    settings.encode(&mut value);
     value
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Result<CollectionId> {
+fn decode(key: &[u8], value: &[u8]) -> Result<(CollectionId, Settings)> {
     let mut input = Decoder::new(value);
-    match input.u8() {
-        Some(VERSION) => {}
-        Some(version) => {
-            let message = format!("catalog record {}: version {version}", key.escape_ascii());
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
-        None => return Err(bad_record(key, "a version")),
+    let version = input.u8().ok_or_else(|| bad_record(key, "a version"))?;
+    if !(PLAIN..=SET).contains(&version) {
+        let message = format!("catalog record {}: version {version}", key.escape_ascii());
+        return Err(Error::new(ErrorKind::Unsupported, message));
     }
-    input.u32().map(CollectionId).ok_or_else(|| bad_record(key, "an id of 4 bytes"))
+    let id = input.u32().map(CollectionId).ok_or_else(|| bad_record(key, "an id of 4 bytes"))?;
+    let settings = match version {
+        PLAIN => Ok(Settings::default()),
+        _ => Settings::decode(input),
+    };
+    let context = || format!("catalog record {}", key.escape_ascii());
+    Ok((id, settings.map_err(|error| error.context(context()))?))
 }
 
 fn bad_record(key: &[u8], want: &str) -> Error {
@@ -184,7 +197,9 @@ mod tests {
     fn what_lies_below_a_path_is_found_without_its_namesakes() {
         let mut catalog = Catalog::default();
         for path in ["a", "a-b", "a/b", "a/b/c", "a/bc", "a0", "b/a"] {
-            catalog.load(&record_key(path), &encode(CollectionId(1))).unwrap();
+            catalog
+                .load(&record_key(path), &record_value(CollectionId(1), &Settings::default()))
+                .unwrap();
         }
         let below: Vec<_> = catalog.below("a").map(|(path, _)| &**path).collect();
         assert_eq!(below, ["a/b", "a/b/c", "a/bc"]);
@@ -192,11 +207,27 @@ mod tests {
     }
 
     #[test]
+    fn a_record_has_settings_only_if_there_are_some() {
+        let settings = Settings::default().filter(12);
+        let mut catalog = Catalog::default();
+        let plain = record_value(CollectionId(7), &Settings::default());
+        assert_eq!(plain, [1, 7, 0, 0, 0]);
+        catalog.load(b"collection/a", &plain).unwrap();
+        catalog.load(b"collection/b", &record_value(CollectionId(8), &settings)).unwrap();
+        let found = |path| catalog.find(path).map(|it| (it.id, it.settings())).unwrap();
+        assert_eq!(found("a"), (CollectionId(7), Settings::default()));
+        assert_eq!(found("b"), (CollectionId(8), settings));
+    }
+
+    #[test]
     fn a_damaged_record_is_an_error() {
         let mut catalog = Catalog::default();
         let error = catalog.load(b"collection/x", &[1, 0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corruption);
-        let error = catalog.load(b"collection/x", &[9, 0, 0, 0, 0]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        for newer in [&[9, 0, 0, 0, 0][..], &[2, 1, 0, 0, 0, 99, 0]] {
+            let error = catalog.load(b"collection/x", newer).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("collection/x"), "{error}");
+        }
     }
 }

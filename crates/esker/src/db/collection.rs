@@ -48,27 +48,6 @@ impl Collection {
         Err(Error::invalid(format!("collection {:?} is of another database", self.name)))
     }
 
-    /// Its present path, which a rename changes; none if it was deleted, or is not created yet.
-    pub fn path(&self) -> Option<String> {
-        let catalog = self.handle.core.catalog.read();
-        let path = self.identity.path();
-        let is_there = catalog.find(&path).is_some_and(|it| Arc::ptr_eq(it, &self.identity));
-        is_there.then(|| path.to_string())
-    }
-
-    /// The paths of its children, sorted; not of theirs. Cost: a walk of all that lies below it.
-    ///
-    /// Errors: `NotFound` if it was deleted.
-    pub fn children(&self) -> Result<Vec<String>> {
-        self.handle.core.check_open()?;
-        let catalog = self.handle.core.catalog.read();
-        self.identity.check_alive()?;
-        let path = self.identity.path();
-        let below = catalog.below(&path).map(|(below, _)| below);
-        let is_child = |below: &&Arc<str>| !below[path.len() + 1..].contains('/');
-        Ok(below.filter(is_child).map(|child| child.to_string()).collect())
-    }
-
     /// Sets the value of a key, as durable as the database's default says.
     ///
     /// Cost: one copy into the log and one into memory; no system call unless synced. Errors:

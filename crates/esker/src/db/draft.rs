@@ -16,6 +16,7 @@
 use super::catalog::{Catalog, check_path, parents, record_key, record_value};
 use super::core::Core;
 use super::identity::{Identity, Life, Targets};
+use super::settings::Settings;
 use crate::base::batch::{Batch, Op, Ops};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::CollectionId;
@@ -33,6 +34,8 @@ pub enum Change {
     Delete(Arc<Identity>),
     /// It is called so, and what lies below it moves along.
     Rename(Arc<Identity>, Arc<str>),
+    /// It has these settings, and no others.
+    Configure(Arc<Identity>, Settings),
 }
 
 /// Changes, each with how many operations of the batch came before it.
@@ -43,17 +46,19 @@ pub struct Draft<'a> {
     catalog: &'a mut Catalog,
     /// What the paths that were touched named before.
     before: BTreeMap<Arc<str>, Option<Arc<Identity>>>,
-    born: Vec<Arc<Identity>>,
+    born: BTreeMap<CollectionId, Arc<Identity>>,
     /// Each with how many operations came before it went.
     gone: Vec<(usize, Arc<Identity>)>,
+    /// Those that have other settings.
+    configured: BTreeMap<Arc<str>, (Arc<Identity>, Settings)>,
     is_kept: bool,
 }
 
 impl<'a> Draft<'a> {
     /// Nothing is changed yet.
     pub fn new(catalog: &'a mut Catalog) -> Self {
-        let (before, born, gone) = Default::default();
-        Self { catalog, before, born, gone, is_kept: false }
+        let (before, born, gone, configured) = Default::default();
+        Self { catalog, before, born, gone, configured, is_kept: false }
     }
 
     /// Makes one change, before which came `at` operations. Cost: a search for each collection that
@@ -66,6 +71,11 @@ impl<'a> Draft<'a> {
             Change::Create(path, identity) => self.create(path, identity),
             Change::Delete(identity) => self.delete(at, identity),
             Change::Rename(identity, path) => self.rename(identity, path),
+            Change::Configure(identity, settings) => {
+                let path = self.check_there(identity)?;
+                self.configured.insert(path, (identity.clone(), settings.clone()));
+                Ok(())
+            }
         }
     }
 
@@ -77,14 +87,13 @@ impl<'a> Draft<'a> {
     fn create(&mut self, path: &Arc<str>, identity: &Arc<Identity>) -> Result<()> {
         check_path(path)?;
         self.check_free(path)?;
-        let is_new = !self.born.iter().any(|born| Arc::ptr_eq(born, identity));
-        if identity.life() != Life::Expected || !is_new {
+        if identity.life() != Life::Expected || self.born.contains_key(&identity.id) {
             let message = format!("collection {path:?}: the batch that creates it was committed");
             return Err(Error::invalid(message));
         }
         self.create_parents(path)?;
         self.set(path, Some(identity.clone()));
-        self.born.push(identity.clone());
+        self.born.insert(identity.id, identity.clone());
         Ok(())
     }
 
@@ -95,7 +104,7 @@ impl<'a> Draft<'a> {
                 let id = self.catalog.take_id()?;
                 let identity = Identity::new(id, parent.clone(), Life::Expected);
                 self.set(&parent, Some(identity.clone()));
-                self.born.push(identity);
+                self.born.insert(id, identity);
             }
         }
         Ok(())
@@ -133,13 +142,19 @@ impl<'a> Draft<'a> {
 
     /// A collection and all below it. Errors: `NotFound` if it is not in the catalog.
     fn tree(&self, identity: &Arc<Identity>) -> Result<Vec<(Arc<str>, Arc<Identity>)>> {
-        let path = identity.path();
-        if !self.catalog.find(&path).is_some_and(|found| Arc::ptr_eq(found, identity)) {
-            let message = format!("collection {path:?} is not there");
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
+        let path = self.check_there(identity)?;
         let below = self.catalog.below(&path).map(|(path, it)| (path.clone(), it.clone()));
         Ok(std::iter::once((path.clone(), identity.clone())).chain(below).collect())
+    }
+
+    /// The path of a collection. Errors: `NotFound` if it is not in the catalog.
+    fn check_there(&self, identity: &Arc<Identity>) -> Result<Arc<str>> {
+        let path = identity.path();
+        if self.catalog.find(&path).is_some_and(|found| Arc::ptr_eq(found, identity)) {
+            return Ok(path);
+        }
+        let message = format!("collection {path:?} is not there");
+        Err(Error::new(ErrorKind::NotFound, message))
     }
 
     fn check_free(&self, path: &str) -> Result<()> {
@@ -153,7 +168,7 @@ impl<'a> Draft<'a> {
     /// that place of the batch.
     fn check_writes(&self, batch: &Batch, to: &[Arc<Identity>]) -> Result<()> {
         for identity in to {
-            if !self.born.iter().any(|born| Arc::ptr_eq(born, identity)) {
+            if !self.born.contains_key(&identity.id) {
                 identity.check_alive()?;
             }
         }
@@ -183,7 +198,7 @@ impl<'a> Draft<'a> {
             let key = &record_key(path);
             match (before, self.catalog.find(path)) {
                 (_, Some(now)) if !before.as_ref().is_some_and(|old| Arc::ptr_eq(old, now)) => {
-                    let value = &record_value(now);
+                    let value = &record_value(now.id, &now.settings());
                     batch.push(Op { kind: Kind::Put, collection, key, value })?;
                 }
                 (Some(_), None) => {
@@ -191,6 +206,12 @@ impl<'a> Draft<'a> {
                 }
                 _ => {}
             }
+        }
+        for (path, (Identity { id, .. }, settings)) in
+            self.configured.iter().map(|(path, (it, settings))| (path, (&**it, settings)))
+        {
+            let (key, value) = (&record_key(path), &record_value(*id, settings));
+            batch.push(Op { kind: Kind::Put, collection, key, value })?;
         }
         if !self.born.is_empty() {
             let (key, value) = self.catalog.counter();
@@ -226,7 +247,7 @@ impl Ops for Turning<'_, '_> {
     }
 
     fn numbered(&self) {
-        self.draft.born.iter().for_each(|identity| identity.turn(Life::Alive));
+        self.draft.born.values().for_each(|identity| identity.turn(Life::Alive));
         self.draft.gone.iter().for_each(|(_, identity)| identity.turn(Life::Gone));
     }
 }
@@ -251,7 +272,31 @@ impl Core {
         draft.check_writes(&batch, to.all())?;
         draft.write(&mut batch)?;
         writing.committer.commit(&Turning { batch: &batch, draft: &draft }, durability)?;
+        for (identity, settings) in draft.configured.values() {
+            identity.set(settings);
+            self.rules.set(identity.id, settings.rule(&self.options));
+        }
         draft.is_kept = true;
         Ok(())
+    }
+
+    /// The identity of a collection that is to be created, and its rule: operations may be written
+    /// for it at once. The rule stays when the collection goes, for the snapshots that have it.
+    ///
+    /// Errors: `InvalidArgument` for a bad path, or a setting that cannot be.
+    pub(super) fn expect(
+        &self,
+        catalog: &mut Catalog,
+        path: &Arc<str>,
+        settings: &Settings,
+    ) -> Result<Arc<Identity>> {
+        check_path(path)?;
+        settings.check(&self.options)?;
+        let identity = Identity::new(catalog.take_id()?, path.clone(), Life::Expected);
+        if !settings.is_empty() {
+            identity.set(settings);
+            self.rules.set(identity.id, settings.rule(&self.options));
+        }
+        Ok(identity)
     }
 }

@@ -7,10 +7,11 @@
 //! 1. A life changes only under the lock that numbers operations, in the moment in which the batch
 //!    that changes it gets its numbers; and whether it is alive is asked there, too. So whatever is
 //!    written to a collection is numbered below its deletion, and lies under its range delete.
-//! 2. A life and a path change only while the catalog's lock is held for writing.
+//! 2. A life, a path and settings change only while the catalog's lock is held for writing.
 //!
 //! Why not before or after that lock: `docs/decisions/0015-writes-to-a-deleted-collection.md`.
 
+use super::settings::Settings;
 use crate::base::batch::{Op, Ops};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::CollectionId;
@@ -38,12 +39,26 @@ pub struct Identity {
     life: AtomicU8,
     /// Its present path, or its last one.
     path: Mutex<Arc<str>>,
+    /// What it has of its own; none if that is nothing, as most have it.
+    settings: Mutex<Option<Box<Settings>>>,
 }
 
 impl Identity {
     /// The identity of collection `id`, called `path`.
     pub fn new(id: CollectionId, path: Arc<str>, life: Life) -> Arc<Self> {
-        Arc::new(Self { id, life: AtomicU8::new(life as u8), path: Mutex::new(path) })
+        let (life, path) = (AtomicU8::new(life as u8), Mutex::new(path));
+        Arc::new(Self { id, life, path, settings: Mutex::default() })
+    }
+
+    /// What it has of its own.
+    pub fn settings(&self) -> Settings {
+        self.settings.lock().as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Gives it these.
+    pub fn set(&self, settings: &Settings) {
+        let own = (!settings.is_empty()).then(|| Box::new(settings.clone()));
+        *self.settings.lock() = own;
     }
 
     /// How far it is.

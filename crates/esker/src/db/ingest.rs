@@ -101,6 +101,8 @@ impl Core {
         number: SeqNo,
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<()> {
+        let rule = self.rules.of(collection);
+        let least = rule.blob_threshold.unwrap_or(self.options.blob_threshold);
         let policy = Policy { flush_bytes: self.options.slab() as u64, ..self.options.compaction };
         let view = self.views.load_full();
         let total_bytes = view.version.segments().map(|segment| segment.meta().bytes).sum();
@@ -130,12 +132,12 @@ impl Core {
                 none => {
                     let id = writing.ledger.allocate();
                     sorted.written.push(id);
-                    let options = self.writer_options();
+                    let options = rule.writer(self.writer_options());
                     none.insert(SegmentWriter::create(&self.env, &self.dir, id, options)?)
                 }
             };
             let blob;
-            let (kind, value) = if value.len() >= self.options.blob_threshold {
+            let (kind, value) = if value.len() >= least {
                 blob = sorted.large.put(value)?.encode();
                 (Kind::Blob, &blob[..])
             } else {

@@ -12,6 +12,7 @@ mod care;
 mod catalog;
 pub(crate) mod checkpoint;
 pub(crate) mod collection;
+mod collections;
 mod copy;
 mod core;
 mod draft;
@@ -33,6 +34,7 @@ mod publish;
 pub(crate) mod range;
 pub(crate) mod report;
 pub(crate) mod scans;
+pub(crate) mod settings;
 mod slot;
 pub(crate) mod stats;
 mod steps;
@@ -41,14 +43,10 @@ pub(crate) mod transaction;
 pub(crate) mod write_batch;
 
 use self::core::Core;
-use crate::base::batch::Batch;
 use crate::base::error::Result;
 use crate::commit::Durability;
-use catalog::check_path;
-use collection::{Collection, Snapshot};
-use draft::Change;
+use collection::Snapshot;
 use handle::Handle;
-use identity::{Identity, Life, Targets};
 use options::Options;
 use report::{Checksum, RecoveryReport, VerifyReport};
 use stats::Stats;
@@ -83,70 +81,6 @@ impl Db {
 
     fn core(&self) -> &Core {
         &self.handle.core
-    }
-
-    /// The collection called `path`, created if it is missing (with one small commit), and so are its
-    /// parents: `users/archive` is a child of `users`.
-    ///
-    /// Errors: `InvalidArgument` for a bad path (1 to 255 bytes, no control characters, no empty part
-    /// between `/`); `ReadOnly` if it is missing and nothing may be written; `Io`.
-    pub fn collection(&self, path: &str) -> Result<Collection> {
-        if let Some(collection) = self.existing_collection(path)? {
-            return Ok(collection);
-        }
-        let core = self.core();
-        core.writing()?;
-        // Held during the commit: two threads that create the same path make one collection.
-        let mut catalog = core.catalog.write();
-        if let Some(identity) = catalog.find(path) {
-            return Ok(self.handle_on(identity.clone()));
-        }
-        check_path(path)?;
-        let identity = Identity::new(catalog.take_id()?, path.into(), Life::Expected);
-        let change = [(0, Change::Create(path.into(), identity.clone()))];
-        let none = (Batch::default(), &Targets::default());
-        core.commit_changes(&mut catalog, &change, none, core.options.durability)?;
-        Ok(self.handle_on(identity))
-    }
-
-    /// The collection called `path`, if there is one.
-    pub fn existing_collection(&self, path: &str) -> Result<Option<Collection>> {
-        self.core().check_open()?;
-        let found = self.core().catalog.read().find(path).cloned();
-        Ok(found.map(|identity| self.handle_on(identity)))
-    }
-
-    fn handle_on(&self, identity: Arc<Identity>) -> Collection {
-        Collection::new(self.handle.clone(), identity)
-    }
-
-    /// The paths of all collections, sorted.
-    pub fn collections(&self) -> Result<Vec<String>> {
-        self.core().check_open()?;
-        Ok(self.core().catalog.read().paths())
-    }
-
-    /// The paths of all collections below `path`, at any depth, sorted: none if it is not there.
-    pub fn collections_in(&self, path: &str) -> Result<Vec<String>> {
-        self.core().check_open()?;
-        let catalog = self.core().catalog.read();
-        Ok(catalog.below(path).map(|(path, _)| path.to_string()).collect())
-    }
-
-    /// Deletes a collection, all that lies below it, and their pairs, in one commit: see
-    /// [`WriteBatch::delete_collection`].
-    pub fn delete_collection(&self, collection: &Collection) -> Result<()> {
-        let mut batch = self.batch();
-        batch.delete_collection(collection)?;
-        batch.commit()
-    }
-
-    /// Calls a collection otherwise, with all that lies below it: see
-    /// [`WriteBatch::rename_collection`].
-    pub fn rename_collection(&self, collection: &Collection, path: &str) -> Result<()> {
-        let mut batch = self.batch();
-        batch.rename_collection(collection, path)?;
-        batch.commit()
     }
 
     /// An empty batch.

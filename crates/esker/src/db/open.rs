@@ -203,6 +203,9 @@ impl Opening<'_> {
         let view =
             Arc::new(View { memtables, version, gaps: Arc::default(), rules: rules.clone() });
         let catalog = load_catalog(&view)?;
+        let own = catalog.all().map(|identity| (identity.id, identity.settings()));
+        let own = own.filter(|(_, settings)| !settings.is_empty());
+        rules.set_all(own.map(|(id, settings)| (id, settings.rule(self.options))));
         let mut recovery = self.report();
         let last = self.replayed.last;
         let clean = self.is_clean();

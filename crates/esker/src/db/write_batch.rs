@@ -4,8 +4,9 @@ use super::catalog::check_path;
 use super::collection::Collection;
 use super::draft::{Change, Changes};
 use super::handle::Handle;
-use super::identity::{Identity, Life, Targets};
+use super::identity::Targets;
 use super::range::{removal_of, removal_of_prefix};
+use super::settings::Settings;
 use crate::base::batch::{Batch, Op, Ops};
 use crate::base::error::Result;
 use crate::base::key::Kind;
@@ -96,10 +97,18 @@ impl WriteBatch {
     ///
     /// Errors: `InvalidArgument` for a bad path, and of the commit if there is one of that path then.
     pub fn create_collection(&mut self, path: &str) -> Result<Collection> {
-        check_path(path)?;
-        let id = self.handle.core.catalog.write().take_id()?;
-        let path: Arc<str> = path.into();
-        let identity = Identity::new(id, path.clone(), Life::Expected);
+        self.create_collection_with(path, &Settings::default())
+    }
+
+    /// [`WriteBatch::create_collection`], with settings of its own. Parents that are created have
+    /// none. Errors beside those: `InvalidArgument` for a setting that cannot be.
+    pub fn create_collection_with(
+        &mut self,
+        path: &str,
+        settings: &Settings,
+    ) -> Result<Collection> {
+        let (core, path): (_, Arc<str>) = (&self.handle.core, path.into());
+        let identity = core.expect(&mut core.catalog.write(), &path, settings)?;
         self.change(Change::Create(path, identity.clone()));
         Ok(Collection::new(self.handle.clone(), identity))
     }

@@ -13,7 +13,9 @@
 //! 3. The sum of what came in is told by the source, not by this walk: a source that loses entries
 //!    is found too. Of one part of a walk nobody can tell it: [`Rewritten::join`] holds the parts
 //!    together against what all of them should have walked.
-//! 4. The balance says that nothing was lost on the way; that what was dropped was free to go says
+//! 4. A segment is written as the collection wants it with which it begins; it is cut where much of
+//!    another comes that wants it otherwise. Collections that want the same share segments.
+//! 5. The balance says that nothing was lost on the way; that what was dropped was free to go says
 //!    [`Judge`], for every entry (SST-18).
 
 use super::folded::Folded;
@@ -23,8 +25,8 @@ use super::rules::Rules;
 use crate::base::blob::BlobRef;
 use crate::base::cursor::Cursor;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::FileId;
-use crate::base::key::{Entry, Kind};
+use crate::base::id::{CollectionId, FileId};
+use crate::base::key::{Entry, Kind, split_full_key};
 use crate::base::setsum::Setsum;
 use crate::env::Env;
 use crate::segment::{SegmentMeta, SegmentWriter, WriterOptions};
@@ -38,7 +40,7 @@ pub struct Rewrite<'a> {
     pub env: &'a Arc<dyn Env>,
     /// The database folder.
     pub dir: &'a Path,
-    /// Blocks, filters, compression.
+    /// Blocks, filters, compression, where a collection has no rule of its own for them.
     pub options: WriterOptions,
     /// What holds for each collection.
     pub rules: &'a Rules,
@@ -148,9 +150,9 @@ impl Rewrite<'_> {
         let mut writer: Option<SegmentWriter> = None;
         let mut last_key = Vec::new();
         let mut count = 0u64;
-        let mut finished = 0u64;
-        let mut bytes = 0u64;
+        let (mut finished, mut bytes) = (0u64, 0u64);
         let mut borders = self.borders.as_slice();
+        let mut style = Style::new(self.rules, self.options);
         while let Some(Judged { entry, verdict }) = folded.judge_next()? {
             judge.see(&entry, verdict)?;
             if entry.kind == Kind::Blob {
@@ -160,13 +162,13 @@ impl Rewrite<'_> {
                 continue;
             }
             count += 1;
+            let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
             if count.is_multiple_of(TICK_EVERY) {
-                let open = writer.as_ref().map_or(0, SegmentWriter::byte_count);
                 // A file that is finished may be smaller than it was thought to become.
                 bytes = bytes.max(finished + open);
                 self.tell(Progress { entries: count, bytes, is_written: false })?;
             }
-            let mut full = writer.as_ref().is_some_and(|w| w.byte_count() >= self.segment_bytes);
+            let mut full = open >= self.segment_bytes || style.differs(entry.key, open);
             while let Some((border, rest)) = borders.split_first()
                 && **border <= *entry.key
             {
@@ -180,7 +182,7 @@ impl Rewrite<'_> {
             }
             let open = match &mut writer {
                 Some(open) => open,
-                none => none.insert(self.begin(written)?),
+                none => none.insert(self.begin(written, style.begin())?),
             };
             match self.plant {
                 None => open.add(&entry)?,
@@ -219,10 +221,51 @@ impl Rewrite<'_> {
         Err(Error::new(ErrorKind::Interrupted, "the database is closing"))
     }
 
-    fn begin(&self, written: &mut Vec<FileId>) -> Result<SegmentWriter> {
+    fn begin(&self, written: &mut Vec<FileId>, options: WriterOptions) -> Result<SegmentWriter> {
         let id = (self.allocate)();
         written.push(id);
-        SegmentWriter::create(self.env, self.dir, id, self.options)
+        SegmentWriter::create(self.env, self.dir, id, options)
+    }
+}
+
+/// So many bytes of a collection may lie in a segment that is written as its neighbour wants it: of
+/// small collections that all want another thing, each would have a file.
+const GUEST_BYTES_MAX: u64 = 64 << 10;
+
+/// How segments are to be written, collection by collection.
+struct Style<'a> {
+    rules: &'a Rules,
+    common: WriterOptions,
+    collection: Option<CollectionId>,
+    wanted: WriterOptions,
+    /// How the open segment is written.
+    open: WriterOptions,
+    /// How long the open segment was when the collection began.
+    from: u64,
+}
+
+impl<'a> Style<'a> {
+    fn new(rules: &'a Rules, common: WriterOptions) -> Self {
+        Self { rules, common, collection: None, wanted: common, open: common, from: 0 }
+    }
+
+    /// Whether a segment of `len` bytes is to be cut before `key`. Cost: a comparison, most times.
+    #[inline]
+    fn differs(&mut self, key: &[u8], len: u64) -> bool {
+        let collection = split_full_key(key).map(|(collection, _)| collection);
+        if collection != self.collection {
+            self.collection = collection;
+            self.from = len;
+            self.wanted =
+                collection.map_or(self.common, |it| self.rules.of(it).writer(self.common));
+        }
+        self.wanted != self.open && len.saturating_sub(self.from) >= GUEST_BYTES_MAX
+    }
+
+    /// How a segment is written that begins with the last key.
+    fn begin(&mut self) -> WriterOptions {
+        (self.open, self.from) = (self.wanted, 0);
+        self.open
     }
 }
 

@@ -9,7 +9,9 @@
 
 use super::folds::Folds;
 use super::operator::MergeOperator;
+use crate::base::codec::Compression;
 use crate::base::id::CollectionId;
+use crate::segment::WriterOptions;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,13 +23,40 @@ pub struct Rule {
     pub operator: Option<Arc<dyn MergeOperator>>,
     /// The operator that its settings name, where this process does not know it.
     pub missing: Option<Arc<str>>,
+    /// How its blocks are compressed, if not as all are.
+    pub compression: Option<Compression>,
+    /// Bits of its filters for each key, if not as many as the level has.
+    pub filter_bits_per_key: Option<u32>,
+    /// First bytes of its keys that are in its filters, if not as many as of all.
+    pub prefix_filter: Option<usize>,
+    /// From how many bytes on its values lie out of line, if not as those of all.
+    pub blob_threshold: Option<usize>,
 }
+
+impl Rule {
+    /// How a segment with its entries is written, where all others are written as `common` says.
+    pub fn writer(&self, common: WriterOptions) -> WriterOptions {
+        WriterOptions {
+            compression: self.compression.unwrap_or(common.compression),
+            filter_bits_per_key: self.filter_bits_per_key.unwrap_or(common.filter_bits_per_key),
+            prefix_filter: self.prefix_filter.unwrap_or(common.prefix_filter),
+            ..common
+        }
+    }
+}
+
+/// Collections whose numbers are alike but for so many low bits share a shard: a change copies one
+/// shard and the list of shards, not what ten thousand collections have.
+const SHARD_BITS: u32 = 7;
+
+type Shard = BTreeMap<CollectionId, Arc<Rule>>;
+type Shards = BTreeMap<u32, Arc<Shard>>;
 
 /// The rules of all collections.
 #[derive(Debug, Default)]
 pub struct Rules {
     common: Arc<Rule>,
-    own: ArcSwap<BTreeMap<CollectionId, Arc<Rule>>>,
+    own: ArcSwap<Shards>,
     /// What came of folding operands.
     pub folds: Folds,
 }
@@ -40,20 +69,29 @@ impl Rules {
 
     /// The rule of a collection. Cost: a search among those that have their own.
     pub fn of(&self, collection: CollectionId) -> Arc<Rule> {
-        self.own.load().get(&collection).unwrap_or(&self.common).clone()
+        let own = self.own.load();
+        let shard = own.get(&(collection.0 >> SHARD_BITS));
+        shard.and_then(|shard| shard.get(&collection)).unwrap_or(&self.common).clone()
     }
 
-    /// Gives a collection a rule of its own; without one, that of all holds again.
-    pub fn set(&self, collection: CollectionId, rule: Option<Rule>) {
-        let rule = rule.map(Arc::new);
+    /// Gives a collection a rule of its own. Cost: a copy of some hundred pointers.
+    pub fn set(&self, collection: CollectionId, rule: Rule) {
+        let (place, rule) = (collection.0 >> SHARD_BITS, Arc::new(rule));
         self.own.rcu(|own| {
-            let mut own = BTreeMap::clone(own);
-            match &rule {
-                Some(rule) => own.insert(collection, rule.clone()),
-                None => own.remove(&collection),
-            };
+            let mut own = Shards::clone(own);
+            Arc::make_mut(own.entry(place).or_default()).insert(collection, rule.clone());
             own
         });
+    }
+
+    /// Gives all these collections rules of their own, and none to any other.
+    pub fn set_all(&self, rules: impl IntoIterator<Item = (CollectionId, Rule)>) {
+        let mut own = Shards::new();
+        for (collection, rule) in rules {
+            let shard = own.entry(collection.0 >> SHARD_BITS).or_default();
+            Arc::make_mut(shard).insert(collection, Arc::new(rule));
+        }
+        self.own.store(Arc::new(own));
     }
 }
 
@@ -77,11 +115,13 @@ mod tests {
     #[test]
     fn a_collection_has_its_own_rule_or_that_of_all() {
         let rules = Rules::default();
-        rules
-            .set(CollectionId(2), Some(Rule { operator: Some(Arc::new(Last)), ..Rule::default() }));
-        assert!(rules.of(CollectionId(1)).operator.is_none());
-        assert_eq!(rules.of(CollectionId(2)).operator.as_ref().unwrap().name(), "last");
-        rules.set(CollectionId(2), None);
-        assert!(rules.of(CollectionId(2)).operator.is_none());
+        let own = || Rule { operator: Some(Arc::new(Last)), ..Rule::default() };
+        let last = |id| rules.of(CollectionId(id)).operator.as_ref().map(|it| it.name().to_owned());
+        rules.set_all([(CollectionId(2), own()), (CollectionId(1000), own())]);
+        rules.set(CollectionId(1001), own());
+        let found: Vec<_> = [1, 2, 3, 1000, 1001, 1002].into_iter().filter_map(last).collect();
+        assert_eq!(found, ["last", "last", "last"]);
+        rules.set(CollectionId(2), Rule::default());
+        assert!(last(2).is_none());
     }
 }

@@ -36,7 +36,7 @@ const BUFFER_BYTES: usize = 512 << 10;
 const SYNC_BYTES: u64 = 4 << 20;
 
 /// How a segment is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterOptions {
     /// Bytes of a data block before compression, and of an index partition.
     pub block_bytes: usize,

@@ -1,7 +1,7 @@
 //! Nested collections: created, renamed and deleted in batches, together with data.
 
 use crate::{folder, open, small};
-use esker::{Collection, Db, ErrorKind};
+use esker::{Collection, Compression, Db, ErrorKind, Settings};
 
 fn kind<T>(result: esker::Result<T>) -> ErrorKind {
     result.err().expect("an error").kind()
@@ -248,7 +248,8 @@ fn a_renamed_collection_takes_its_children_along() {
 #[test]
 fn data_only_in_children_is_flushed_replayed_and_deleted() {
     let folder = folder();
-    let db = small().open(folder.path()).unwrap();
+    let options = small().background_compaction(false);
+    let db = options.open(folder.path()).unwrap();
     let leaves: Vec<_> = (0..20).map(|n| db.collection(&format!("a/b{n}/c")).unwrap()).collect();
     for round in 0..40_u32 {
         for leaf in &leaves {
@@ -259,7 +260,7 @@ fn data_only_in_children_is_flushed_replayed_and_deleted() {
     assert!(stats.flushes > 0, "{stats:?}");
     drop(leaves);
     db.close().unwrap();
-    let db = small().open(folder.path()).unwrap();
+    let db = options.open(folder.path()).unwrap();
     assert_eq!(db.collections().unwrap().len(), 41);
     for leaf in db.collections_in("a").unwrap().iter().filter(|path| path.ends_with("/c")) {
         assert_eq!(db.existing_collection(leaf).unwrap().unwrap().iter().count(), 40);
@@ -313,4 +314,37 @@ fn writes_that_race_with_a_deletion_leave_nothing() {
     }
     db.compact().unwrap();
     assert_eq!(db.stats().segment_entries, 1, "the counter of ids is all that is left");
+}
+
+/// Ten thousand collections with a pair each, half of them with settings of their own, are a file and
+/// less than a KiB each, records and pairs together.
+#[test]
+fn ten_thousand_collections_share_what_they_are_stored_in() {
+    const COUNT: u64 = 10_000;
+    let folder = folder();
+    let options = Db::options().memory_budget(64 << 20);
+    let db = options.open(folder.path()).unwrap();
+    let own = [Settings::default(), Settings::default().compression(Compression::Lz4).filter(14)];
+    let mut batch = db.batch();
+    for n in 0..COUNT {
+        let path = format!("tenants/{:03}/{n:05}", n % 100);
+        let made = batch.create_collection_with(&path, &own[(n % 2) as usize]).unwrap();
+        batch.insert(&made, "name", format!("tenant-{n}")).unwrap();
+    }
+    batch.commit().unwrap();
+    db.compact().unwrap();
+    let stats = db.stats();
+    assert_eq!(stats.collections, COUNT + 101);
+    assert!(stats.segment_bytes < COUNT * 1024, "{} bytes", stats.segment_bytes);
+    assert_eq!(stats.segments, 1, "small neighbours lie together, whatever is set for them");
+    db.close().unwrap();
+    let bytes: u64 = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|it| it.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes < COUNT * 1024, "{bytes} bytes");
+    let db = options.open(folder.path()).unwrap();
+    assert_eq!(db.collections_in("tenants/007").unwrap().len(), 100);
+    let last = db.collection("tenants/099/09999").unwrap();
+    assert_eq!((last.settings(), pairs(&last).len()), (own[1].clone(), 1));
 }

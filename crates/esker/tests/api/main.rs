@@ -7,6 +7,7 @@
 //! | `ranges` | the range matrix, bounds, prefixes, both ends |
 //! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
 //! | `scans` | failing fast, keys alone, what was removed, seeks |
+//! | `settings` | what is set for a collection: kept, changed, and used where it is written |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
 //! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
 //! | `json` | pairs as JSON Lines, out and in; with the feature of that name |
@@ -35,6 +36,7 @@ mod packed;
 mod ranges;
 mod removals;
 mod scans;
+mod settings;
 mod snapshots;
 mod threads;
 mod transactions;
