@@ -56,6 +56,7 @@ impl WriteBatch {
         key: impl AsRef<[u8]>,
         operand: impl AsRef<[u8]>,
     ) -> Result<()> {
+        collection.check_owner(&self.handle)?;
         collection.check_operator()?;
         self.push(Kind::Merge, collection, key.as_ref(), operand.as_ref())
     }
