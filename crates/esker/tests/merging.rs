@@ -10,7 +10,7 @@
 
 use esker::env::sim::Sim;
 use esker::operators::{Append, U64Add};
-use esker::{Collection, Db, ErrorKind, MergeOperator, Options, Range, Snapshot, View};
+use esker::{Collection, Db, ErrorKind, MergeOperator, Options, Range, Settings, Snapshot, View};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -61,12 +61,17 @@ fn append() -> Arc<dyn MergeOperator> {
 
 fn options(sim: &Arc<Sim>, operator: &Arc<dyn MergeOperator>) -> Options {
     let options = Db::options().env(sim.clone()).slab_bytes(64 << 10).blob_threshold(256);
-    options.merge_operator_of_all(operator.clone()).background_compaction(false)
+    options.merge_operator(operator.clone()).background_compaction(false)
 }
 
+/// The database, and its collection with this operator.
 fn open(sim: &Arc<Sim>, operator: &Arc<dyn MergeOperator>) -> (Db, Collection) {
     let db = options(sim, operator).open("/db").unwrap();
-    let c = db.collection("c").unwrap();
+    let settings = Settings::default().merge_operator(operator.name());
+    let c = db.collection_with("c", &settings).unwrap();
+    if c.settings() != settings {
+        c.configure(&settings).unwrap();
+    }
     (db, c)
 }
 
@@ -474,10 +479,14 @@ fn a_blind_load_of_counters_reads_nothing() {
 #[test]
 fn without_an_operator_nothing_is_merged_and_nothing_lost() {
     let sim = Sim::new(7);
-    let (db, c) = open(&sim, &append());
+    let operator: Arc<dyn MergeOperator> = Arc::new(Odd::Whole);
+    let (db, c) = open(&sim, &operator);
     c.insert("k", "x").unwrap();
     c.merge("k", "a").unwrap();
     c.insert("plain", "1").unwrap();
+    let none = db.collection("none").unwrap();
+    let error = none.merge("k", "b").unwrap_err();
+    assert!(error.message().contains("no merge operator"), "{error}");
     db.close().unwrap();
     let options = Db::options().env(sim.clone()).background_compaction(false);
     let db = options.open("/db").unwrap();
@@ -485,10 +494,9 @@ fn without_an_operator_nothing_is_merged_and_nothing_lost() {
     let sequence = db.stats().sequence;
     let error = c.merge("k", "b").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    assert!(
-        error.message().contains("\"c\"") && error.message().contains("no merge operator"),
-        "{error}"
-    );
+    for word in ["\"c\"", "\"odd\"", "not registered"] {
+        assert!(error.message().contains(word), "{error}");
+    }
     let mut batch = db.batch();
     assert_eq!(batch.merge(&c, "k", "b").unwrap_err().message(), error.message());
     assert!(batch.is_empty());
@@ -505,7 +513,7 @@ fn without_an_operator_nothing_is_merged_and_nothing_lost() {
     assert!(db.stats().operands_kept > 0);
     assert_ne!(db.checksum().unwrap(), sum);
     db.close().unwrap();
-    let (db, c) = open(&sim, &append());
+    let (db, c) = open(&sim, &operator);
     assert_eq!(c.get("k").unwrap().unwrap(), b"x:a");
     db.compact().unwrap();
     assert_eq!(c.get("k").unwrap().unwrap(), b"x:a");

@@ -17,8 +17,7 @@ use esker::base::key::{Entry, Kind};
 use esker::env::sim::Sim;
 use esker::merge::rewrite::{Ends, Plant};
 use esker::merge::{Beneath, Keep};
-use esker::operators::Append;
-use esker::{Access, Collection, Db, ErrorKind, Options, Result, Snapshot};
+use esker::{Access, Collection, Db, ErrorKind, Options, Result, Settings, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -187,10 +186,15 @@ impl World {
     }
 
     fn with(options: Options) -> Self {
+        Self::of(options, &Settings::default())
+    }
+
+    /// With these settings of the collection.
+    fn of(options: Options, settings: &Settings) -> Self {
         let (sim, planted) = (Sim::new(36), Arc::new(Planted::default()));
         let options = options.env(sim.clone()).plant(planted.clone());
         let db = options.background_compaction(false).open("/db").unwrap();
-        let c = db.collection("c").unwrap();
+        let c = db.collection_with("c", settings).unwrap();
         Self { sim, planted, db, c }
     }
 
@@ -410,9 +414,9 @@ fn a_range_delete_that_hides_what_lies_beneath_or_is_read_is_not_dropped() {
     }
 }
 
-/// A world whose collections append.
+/// A world whose collection appends.
 fn world_of_lists() -> World {
-    World::with(Db::options().merge_operator_of_all(Arc::new(Append::new(":"))))
+    World::of(Db::options(), &Settings::default().merge_operator("append::"))
 }
 
 /// Upon a put, upon nothing, and where only neighbours are combined.

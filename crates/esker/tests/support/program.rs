@@ -102,7 +102,7 @@ impl Setup {
             .sync(self.sync)
             .sync_interval(self.interval)
             .background_compaction(self.background)
-            .merge_operator_of_all(Arc::new(Mix))
+            .merge_operator(Mix)
             .env(world.clone())
     }
 }

@@ -10,7 +10,7 @@ use super::reference::{
 use esker::env::names::{FileKind, FileName, LOCK};
 use esker::env::sim::Sim;
 use esker::env::{Env, Listed};
-use esker::{Collection, Db, Durability, Range, Result, View};
+use esker::{Collection, Db, Durability, MergeOperator, Range, Result, Settings, View};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ impl Session {
     }
 
     pub fn collection(&self, which: Which) -> Result<Collection> {
-        self.db.collection(which.name())
+        let settings = Settings::default().merge_operator(Mix.name());
+        self.db.collection_with(which.name(), &settings)
     }
 
     /// Writes changes; their collections must be there.
