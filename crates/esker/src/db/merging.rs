@@ -50,7 +50,7 @@ impl Collection {
     }
 
     /// Errors: `InvalidArgument` if operands could not be read.
-    fn check_operator(&self) -> Result<()> {
+    pub(super) fn check_operator(&self) -> Result<()> {
         let rule = self.handle.core.rules.of(self.id);
         let name = &self.name;
         operator_of(&rule, self.id).map(drop).map_err(|error| error.context(format!("{name:?}")))
