@@ -22,7 +22,6 @@ use crate::txn::writes::{Base, Own, Writes};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::iter::FusedIterator;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// The pairs of a range in key order, from both ends, as a transaction sees them.
@@ -62,23 +61,6 @@ struct Walked {
     whole: bool,
 }
 
-impl Walked {
-    fn new(start: Bound<Box<[u8]>>, end: Bound<Box<[u8]>>) -> Self {
-        let start = match start {
-            Bound::Included(key) => key,
-            Bound::Excluded(key) => after(&key),
-            Bound::Unbounded => Box::default(),
-        };
-        let end = match end {
-            Bound::Included(key) => after(&key),
-            Bound::Excluded(key) => key,
-            // Above every collection.
-            Bound::Unbounded => [u8::MAX; CollectionId::BYTES + 1].into(),
-        };
-        Self { start, end, front: None, back: None, whole: false }
-    }
-}
-
 impl<'a> TransactionRange<'a> {
     /// `pairs`, which lie within `bounds`, with `writes` over them.
     pub(super) fn new(
@@ -87,10 +69,12 @@ impl<'a> TransactionRange<'a> {
         pairs: Range,
         bounds: FullBounds,
     ) -> Self {
-        let FullBounds { collection, start, end } = bounds;
-        let own = writes.range((start.as_ref().map(|key| &**key), end.as_ref().map(|key| &**key)));
+        let collection = bounds.collection;
+        let (start, end) = bounds.keys();
+        let own = writes.range(&start, &end);
         let own = own.map(|(full, own)| (full.get(CollectionId::BYTES..).unwrap_or_default(), own));
-        let (own, walked) = (Box::new(own), Walked::new(start, end));
+        let (own, walked) =
+            (Box::new(own), Walked { start, end, front: None, back: None, whole: false });
         let (front, back, failed) = Default::default();
         Self { writes, reads, backing, collection, pairs, own, front, back, walked, failed }
     }

@@ -154,21 +154,15 @@ impl Writes {
         self.covered.contains(full)
     }
 
-    /// The keys within bounds of which it says something, from both ends.
+    /// The keys from `start` up to `end`, excluded, of which it says something, from both ends.
     pub fn range<'a>(
         &'a self,
-        (start, end): (Bound<&[u8]>, Bound<&[u8]>),
+        start: &[u8],
+        end: &[u8],
     ) -> impl DoubleEndedIterator<Item = (&'a [u8], Own<'a>)> + use<'a> {
-        let is_empty = match (start, end) {
-            (Bound::Included(start), Bound::Included(end)) => start > end,
-            (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
-            | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
-            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        };
         // A `BTreeMap` panics at bounds that lie the wrong way round.
-        let keys = (!is_empty).then(|| self.newest.range::<[u8], _>((start, end)));
-        let keys = keys.into_iter().flatten();
-        keys.map(|(key, last)| (&**key, self.own(key, last)))
+        let bounds = (Bound::Included(start.min(end)), Bound::Excluded(end));
+        self.newest.range::<[u8], _>(bounds).map(|(key, last)| (&**key, self.own(key, last)))
     }
 
     /// Makes a savepoint. Cost: a copy of the covered intervals.
