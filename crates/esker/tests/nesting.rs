@@ -19,7 +19,7 @@ use support::{Dice, Tally, for_seeds};
 
 static TALLY: Tally = Tally::new();
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 const STEPS: usize = 60;
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -117,7 +117,8 @@ struct Run {
 }
 
 fn options(world: &Arc<Sim>) -> Options {
-    let options = Options::default().memory_budget(1 << 20).slab_bytes(16 << 10);
+    let options =
+        Options::default().memory_budget(1 << 20).slab_bytes(16 << 10).blob_threshold(1000);
     options.env(world.clone())
 }
 
@@ -159,7 +160,9 @@ impl Run {
     }
 
     fn settings(&mut self) -> Settings {
-        match self.dice.below(3) {
+        match self.dice.below(5) {
+            3 => Settings::default().blob_threshold(256),
+            4 => Settings::default().blob_threshold(usize::MAX),
             0 => Settings::default().compression(Compression::Lz4),
             1 => Settings::default().filter(3).prefix_filter(1),
             _ => Settings::default(),

@@ -269,7 +269,8 @@ fn the_crate_reads_what_is_stored_of_packed_values() {
             let collection = CollectionId(5);
             batch.push(Op { kind: Kind::Put, collection, key, value }).unwrap();
         }
-        let mut outlined = Outlined::of(&batch, &Outline { least: 300, compression }).unwrap();
+        let outline = Outline { least: 300, compression, rules: Arc::default() };
+        let mut outlined = Outlined::of(&batch, &outline).unwrap();
         let mut payload = Vec::new();
         for (op, seq) in outlined.stored().iter().zip(1..) {
             put_entry(&mut payload, &op, SeqNo(seq));

@@ -11,7 +11,9 @@
 //!
 //! `packed` is the put of a large value that is stored compressed: `val` is what is stored, `c` its
 //! codec, `len` and `digest` (xxh3-64, little-endian) are of the user's value. The crate's reader
-//! skips the three fields, and takes what is stored for the value.
+//! skips the three fields, and takes what is stored for the value. Codec 0 says of a value that is
+//! stored as it is that it is large, whatever its length; alone, without length and digest, that it
+//! is not.
 //!
 //! 1. Every field is written, in this order, also when it is zero; `08`/`28` (`shared`) is always 0.
 //! 2. A range that is open at its end (an empty end in [`Op`]) ends where the next collection
@@ -47,6 +49,9 @@ pub fn range_end<'a>(op: &Op<'a>) -> ([u8; CollectionId::BYTES], &'a [u8]) {
     let id = if op.value.is_empty() { op.collection.0.saturating_add(1) } else { op.collection.0 };
     (id.to_be_bytes(), op.value)
 }
+
+/// Put before a value as [`Kind::Blob`] has a ref: it lies in line, whatever its length.
+pub const IN_LINE: [u8; BlobRef::BYTES] = [0; BlobRef::BYTES];
 
 /// What ends the entry of `op`: its value, or of a packed one what is stored.
 #[inline]
@@ -96,9 +101,13 @@ impl Packed {
                 format!("a value packed by codec {codec}, which this build does not know");
             return Err(Error::new(ErrorKind::Unsupported, message));
         };
+        let fits = |codec, stored, len| match codec {
+            Codec::Raw => stored == len,
+            _ => stored < len,
+        };
         let is_large = (widen(BLOB_BYTES_MIN)..=widen(VALUE_BYTES_MAX)).contains(&len);
         match (u32::try_from(len), u32::try_from(stored)) {
-            (Ok(len), Ok(stored)) if is_large && 0 < stored && stored < len => {
+            (Ok(len), Ok(stored)) if is_large && 0 < stored && fits(codec, stored, len) => {
                 Ok(BlobRef { address, digest, len, stored, codec })
             }
             _ => {
@@ -110,17 +119,26 @@ impl Packed {
 
     #[inline]
     fn len(&self) -> usize {
-        1 + varint_len(self.codec) + 1 + varint_len(self.len) + 1 + 8
+        let codec = 1 + varint_len(self.codec);
+        if self.is_in_line() { codec } else { codec + 1 + varint_len(self.len) + 1 + 8 }
+    }
+
+    /// Whether it says that the value is not large.
+    #[inline]
+    fn is_in_line(&self) -> bool {
+        self.codec == 0 && self.len == 0
     }
 
     fn put(&self, out: &mut Vec<u8>) {
         let mut fields = Short::new();
         fields.byte(0x48);
         fields.varint(self.codec);
-        fields.byte(0x50);
-        fields.varint(self.len);
-        fields.byte(0x59);
-        fields.all(&self.digest.to_le_bytes());
+        if !self.is_in_line() {
+            fields.byte(0x50);
+            fields.varint(self.len);
+            fields.byte(0x59);
+            fields.all(&self.digest.to_le_bytes());
+        }
         fields.append_to(out);
     }
 }
@@ -415,6 +433,15 @@ pub struct Logged<'a> {
     pub packed: Option<Packed>,
 }
 
+impl Logged<'_> {
+    /// Whether it is the put of a large value: it says so, or, if it says nothing, has at least
+    /// `least` bytes.
+    pub fn is_large(&self, least: usize) -> bool {
+        let by_length = self.entry.value.len() >= least;
+        self.entry.kind == Kind::Put && self.packed.map_or(by_length, |it| !it.is_in_line())
+    }
+}
+
 impl<'a> Deref for Logged<'a> {
     type Target = Entry<'a>;
 
@@ -459,7 +486,7 @@ impl<'a> Entries<'a> {
 fn entry_of(kind: Kind, inner: &[u8]) -> Result<Logged<'_>, (&'static str, String)> {
     let base = if kind == Kind::Delete { 5 } else { 1 };
     let (mut shared, mut key, mut seq, mut value) = (0, &[][..], 0, &[][..]);
-    let mut packed = Packed::default();
+    let (mut packed, mut is_said) = (Packed::default(), false);
     let mut input = Decoder::new(inner);
     while !input.is_empty() {
         let (number, field) = take_field(&mut input)
@@ -470,7 +497,7 @@ fn entry_of(kind: Kind, inner: &[u8]) -> Result<Logged<'_>, (&'static str, Strin
             (2, Field::Varint(n)) => seq = n,
             (3, Field::Bytes(bytes)) if kind != Kind::Delete => value = bytes,
             _ => match (number, field) {
-                (Packed::CODEC, Field::Varint(n)) => packed.codec = n,
+                (Packed::CODEC, Field::Varint(n)) => (packed.codec, is_said) = (n, true),
                 (Packed::LEN, Field::Varint(n)) => packed.len = n,
                 (Packed::DIGEST, Field::Fixed64(n)) => packed.digest = n,
                 _ => {}
@@ -480,7 +507,7 @@ fn entry_of(kind: Kind, inner: &[u8]) -> Result<Logged<'_>, (&'static str, Strin
     if shared != 0 {
         return Err(("no bytes shared with another key", format!("{shared} shared")));
     }
-    let packed = (kind == Kind::Put && packed.codec != 0).then_some(packed);
+    let packed = (kind == Kind::Put && is_said).then_some(packed);
     Ok(Logged { entry: Entry { key, seq: SeqNo(seq), kind, value }, packed })
 }
 
@@ -581,6 +608,11 @@ mod tests {
         assert!(good.blob(Address(1), 4999).is_ok());
         for stored in [0, 5000, 1 << 31, usize::MAX] {
             assert_eq!(kind(good, stored), ErrorKind::Corruption);
+        }
+        let raw = Packed { codec: 0, ..good };
+        assert!(raw.blob(Address(1), 5000).is_ok());
+        for stored in [0, 4999, 5001] {
+            assert_eq!(kind(raw, stored), ErrorKind::Corruption);
         }
         for len in [0, 255, (1 << 30) + 1, u64::MAX] {
             assert_eq!(kind(Packed { len, ..good }, 100), ErrorKind::Corruption);

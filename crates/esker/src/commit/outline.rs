@@ -7,36 +7,47 @@
 //!   memtable  blob k ▪                   a ref of 24 bytes: read from the log until the flush
 //! ```
 //!
-//! 1. Which values are large depends on their length as the user gave them, live; in a replay what is
-//!    packed is large, and of the rest what is long enough.
+//! 1. Which values are large depends on their length as the user gave them, and on their collection's
+//!    rule. Where that is another than what the length alone would tell, the log says so: a replay and
+//!    whoever takes the log over need not know the rules of then.
 //! 2. Digests are taken and values packed before any lock, in the writer's thread, from the bytes that
 //!    the caller gave (BLOB-11).
 
 use crate::base::batch::{Op, Ops};
-use crate::base::blob::{Address, BlobRef};
+use crate::base::blob::{Address, BLOB_BYTES_MIN, BlobRef};
 use crate::base::codec::{Codec, Compression, compress, packed_max};
-use crate::base::entry::{entry_len, logged_value};
+use crate::base::entry::{IN_LINE, entry_len, logged_value};
 use crate::base::error::Result;
 use crate::base::id::{FileId, SeqNo};
 use crate::base::key::Kind;
+use crate::merge::Rules;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What becomes of large values.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Outline {
-    /// Values from this length on are out of line.
+    /// Values from this length on are out of line, where their collection has no rule for it.
     pub least: usize,
     /// How they are stored.
     pub compression: Compression,
+    /// What holds for each collection.
+    pub rules: Arc<Rules>,
 }
 
 /// Operations with refs in the place of large values.
 pub struct Outlined<'a, O> {
     ops: &'a O,
-    least: usize,
-    /// Of each large value its ref, and behind that what is stored if it is packed.
+    /// Of each operation in `places` its ref, and behind that what is logged with it.
     bytes: Vec<u8>,
-    places: Vec<Range<usize>>,
+    places: Vec<Place>,
+}
+
+/// An operation that is logged or kept otherwise than it came.
+struct Place {
+    op: usize,
+    bytes: Range<usize>,
+    is_outside: bool,
 }
 
 /// The same operations as a log takes them: with what is stored of large values.
@@ -57,16 +68,32 @@ impl<'a, O: Ops> Outlined<'a, O> {
     ///
     /// Cost: one pass over the large values, for their digests, and one to pack them.
     pub fn of(ops: &'a O, outline: &Outline) -> Option<Self> {
-        let Outline { least, compression } = *outline;
+        let has_own = outline.rules.have_thresholds();
         let (mut bytes, mut places) = (Vec::new(), Vec::new());
-        for op in ops.iter().filter(|op| is_large(op, least)) {
+        for (index, op) in ops.iter().enumerate() {
+            if op.kind != Kind::Put || op.value.len() < BLOB_BYTES_MIN {
+                continue;
+            }
+            let is_long = op.value.len() >= outline.least;
+            let own = if has_own { outline.rules.of(op.collection).blob_threshold } else { None };
+            let is_outside = own.map_or(is_long, |own| op.value.len() >= own);
+            if !is_outside && !is_long {
+                continue;
+            }
             let start = bytes.len();
-            bytes.extend_from_slice(&[0; BlobRef::BYTES]);
-            let blob = pack(op.value, compression, &mut bytes);
-            places.push(start..bytes.len());
-            put_ref(&mut bytes, start, &blob);
+            bytes.extend_from_slice(&IN_LINE);
+            if is_outside {
+                let blob = pack(op.value, outline.compression, &mut bytes);
+                put_ref(&mut bytes, start, &blob);
+            }
+            let is_packed = bytes.len() > start + BlobRef::BYTES;
+            if is_outside != is_long && !is_packed {
+                // Its length does not tell what it is: it is said.
+                bytes.extend_from_slice(op.value);
+            }
+            places.push(Place { op: index, bytes: start..bytes.len(), is_outside });
         }
-        (!places.is_empty()).then_some(Self { ops, least, bytes, places })
+        (!places.is_empty()).then_some(Self { ops, bytes, places })
     }
 
     /// Says where the large values lie in log `log`, whose payload of these operations begins at
@@ -74,8 +101,8 @@ impl<'a, O: Ops> Outlined<'a, O> {
     ///
     /// The caller sees to it that the log's number and length have addresses.
     pub fn place(&mut self, log: FileId, payload_at: u64, first: SeqNo) {
-        for (index, offset) in self.offsets(payload_at, first).into_iter().enumerate() {
-            let start = self.places.get(index).map_or(0, |place| place.start);
+        let starts: Vec<usize> = self.outside().map(|place| place.bytes.start).collect();
+        for (start, offset) in starts.into_iter().zip(self.offsets(payload_at, first)) {
             let blob = self.bytes.get(start..start + BlobRef::BYTES).and_then(BlobRef::decode);
             if let (Some(blob), Some(address)) = (blob, Address::new(log, offset)) {
                 put_ref(&mut self.bytes, start, &BlobRef { address, ..blob });
@@ -83,15 +110,20 @@ impl<'a, O: Ops> Outlined<'a, O> {
         }
     }
 
+    /// The places of large values.
+    fn outside(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|place| place.is_outside)
+    }
+
     /// Where the large values lie in the file: each is the end of its entry.
     fn offsets(&self, payload_at: u64, first: SeqNo) -> Vec<u64> {
-        let mut end = payload_at;
+        let (mut end, mut outside) = (payload_at, self.outside().peekable());
         let stored = self.stored();
-        let placed =
-            self.ops.iter().zip(stored.iter()).zip(first.0..).filter_map(|((op, logged), seq)| {
-                end += entry_len(&logged, SeqNo(seq)) as u64;
-                is_large(&op, self.least).then(|| end - logged_value(&logged).len() as u64)
-            });
+        let placed = stored.iter().enumerate().zip(first.0..).filter_map(|((index, op), seq)| {
+            end += entry_len(&op, SeqNo(seq)) as u64;
+            let place = outside.next_if(|place| place.op == index);
+            place.map(|_| end - logged_value(&op).len() as u64)
+        });
         placed.collect()
     }
 
@@ -100,18 +132,17 @@ impl<'a, O: Ops> Outlined<'a, O> {
         Stored(self)
     }
 
-    /// Each operation, and if it is a large one its ref and what is stored packed of it.
-    fn pairs(&self) -> impl Iterator<Item = (Op<'_>, Option<&[u8]>)> {
-        let mut places = self.places.iter();
-        self.ops.iter().map(move |op| {
-            let place = if is_large(&op, self.least) { places.next() } else { None };
-            (op, place.and_then(|place| self.bytes.get(place.clone())))
+    /// Each operation, and if it has a place whether that is outside, its ref, and what is logged.
+    fn pairs(&self) -> impl Iterator<Item = (Op<'_>, Option<(bool, &[u8])>)> {
+        let mut places = self.places.iter().peekable();
+        self.ops.iter().enumerate().map(move |(index, op)| {
+            let place = places.next_if(|place| place.op == index);
+            let bytes = |place: &Place| {
+                (place.is_outside, self.bytes.get(place.bytes.clone()).unwrap_or_default())
+            };
+            (op, place.map(bytes))
         })
     }
-}
-
-fn is_large(op: &Op<'_>, least: usize) -> bool {
-    op.kind == Kind::Put && op.value.len() >= least
 }
 
 fn put_ref(bytes: &mut [u8], at: usize, blob: &BlobRef) {
@@ -126,9 +157,12 @@ impl<O: Ops> Ops for Outlined<'_, O> {
     }
 
     fn iter(&self) -> impl Iterator<Item = Op<'_>> {
-        self.pairs().map(|(op, large)| match large.and_then(|bytes| bytes.get(..BlobRef::BYTES)) {
-            Some(value) => Op { kind: Kind::Blob, value, ..op },
-            None => op,
+        self.pairs().map(|(op, place)| match place {
+            Some((true, bytes)) => {
+                let value = bytes.get(..BlobRef::BYTES).unwrap_or_default();
+                Op { kind: Kind::Blob, value, ..op }
+            }
+            _ => op,
         })
     }
 }
@@ -147,9 +181,11 @@ impl<O: Ops> Ops for Stored<'_, '_, O> {
     }
 
     fn iter(&self) -> impl Iterator<Item = Op<'_>> {
-        self.0.pairs().map(|(op, large)| match large.filter(|it| it.len() > BlobRef::BYTES) {
-            Some(value) => Op { kind: Kind::Blob, value, ..op },
-            None => op,
+        self.0.pairs().map(|(op, place)| match place {
+            Some((_, value)) if value.len() > BlobRef::BYTES => {
+                Op { kind: Kind::Blob, value, ..op }
+            }
+            _ => op,
         })
     }
 }
@@ -159,14 +195,50 @@ mod tests {
     use super::*;
     use crate::base::batch::Batch;
     use crate::base::codec::unpack;
-    use crate::base::entry::put_entry;
+    use crate::base::entry::{Entries, put_entry};
     use crate::base::id::CollectionId;
+    use crate::merge::Rule;
 
     const LEAST: usize = 300;
     const BOTH: [Compression; 2] = [Compression::None, Compression::Lz4];
 
     fn outline(compression: Compression) -> Outline {
-        Outline { least: LEAST, compression }
+        Outline { least: LEAST, compression, rules: Arc::default() }
+    }
+
+    /// A collection has a rule of its own for it, below and above that of all: what its length does not
+    /// tell is logged, and what it does is logged as ever.
+    #[test]
+    fn the_log_says_what_a_length_does_not_tell() {
+        let lens = [LEAST - 10, LEAST + 10, 5];
+        let ops = batch(&lens.map(|len| (len, true)));
+        let plain = |own| {
+            let outline = outline(Compression::None);
+            let rule = Rule { blob_threshold: Some(own), ..Rule::default() };
+            outline.rules.set(CollectionId(1), rule);
+            let mut outlined = Outlined::of(&ops, &outline).unwrap();
+            outlined.place(FileId(3), 0, SeqNo(1));
+            let mut payload = Vec::new();
+            for (op, seq) in outlined.stored().iter().zip(1..) {
+                put_entry(&mut payload, &op, SeqNo(seq));
+            }
+            let kinds: Vec<Kind> = outlined.iter().map(|op| op.kind).collect();
+            let entries = Entries::new(&payload).map(|entry| entry.unwrap());
+            let logged: Vec<_> =
+                entries.map(|it| (it.is_large(LEAST), it.packed.is_some())).collect();
+            for (op, blob) in
+                ops.iter().zip(outlined.iter()).filter(|(_, it)| it.kind == Kind::Blob)
+            {
+                let at = BlobRef::decode(blob.value).unwrap().address.offset() as usize;
+                assert_eq!(&payload[at..at + op.value.len()], op.value);
+            }
+            (kinds, logged)
+        };
+        let (said, told, small) = ((true, true), (true, false), (false, false));
+        let below = plain(LEAST - 20);
+        assert_eq!(below, (vec![Kind::Blob, Kind::Blob, Kind::Put], vec![said, told, small]));
+        let above = plain(usize::MAX);
+        assert_eq!(above, (vec![Kind::Put; 3], vec![small, (false, true), small]));
     }
 
     /// Values of these lengths: of one byte, or of noise.

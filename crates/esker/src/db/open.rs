@@ -47,7 +47,7 @@ use crate::log::writer::LogFile;
 use crate::manifest::{Blobs, Closed, Edit, ReadReport, State, Store};
 use crate::memtable::Memtable;
 use crate::merge::visible::{Scope, Tombstones, Visible};
-use crate::merge::Rules;
+use crate::merge::{Rule, Rules};
 use crate::segment::handle::{Readers, Shelf};
 use crate::tree::version::{Shelves, Version};
 use crate::tree::view::{View, Views};
@@ -198,7 +198,8 @@ impl Opening<'_> {
         let version = Arc::new(Version::of(&self.state, &Version::default(), &[], &shelves)?);
         let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
         memtables.extend(self.replayed.full.iter().rev().map(|full| full.memtable.clone()));
-        let rules = Arc::new(Rules::default());
+        let operator = self.options.common_operator.clone();
+        let rules = Arc::new(Rules::of_all(Rule { operator, ..Rule::default() }));
         let view =
             Arc::new(View { memtables, version, gaps: Arc::default(), rules: rules.clone() });
         let catalog = load_catalog(&view)?;
@@ -293,6 +294,7 @@ impl Opening<'_> {
     /// Makes the replayed logs durable, starts a new manifest and a new log, removes the rest.
     fn start_writing(&self, view: Arc<View>) -> Result<(Arc<Views>, Writing, Vec<String>)> {
         let Self { env, dir, options, .. } = self;
+        let rules = view.rules.clone();
         let poison = Arc::new(Poison::default());
         let ledger = Ledger::start(env.clone(), dir.clone(), self.next_state(), poison.clone())?;
         let background = Arc::new(Background::default());
@@ -331,6 +333,7 @@ impl Opening<'_> {
             outline: Outline {
                 least: options.blob_threshold,
                 compression: options.blob_compression,
+                rules,
             },
         });
         let removed = self.remove_orphans(&ledger);

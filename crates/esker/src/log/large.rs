@@ -22,7 +22,6 @@ use crate::base::coding::to_u64;
 use crate::base::entry::Logged;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
-use crate::base::key::Kind;
 use crate::base::value::Value;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{File, read_exact_at};
@@ -43,7 +42,7 @@ pub fn blob_of(
     least: usize,
 ) -> Result<Option<BlobRef>> {
     let value = put.value;
-    if put.kind != Kind::Put || put.packed.is_none() && value.len() < least {
+    if !put.is_large(least) {
         return Ok(None);
     }
     // Both point into the payload: the distance is the place in it.
@@ -190,6 +189,7 @@ mod tests {
     use crate::base::entry::{Entries, put_entry_at_rest};
     use crate::base::id::SeqNo;
     use crate::base::key::Entry;
+    use crate::base::key::Kind;
     use crate::env::Env;
     use crate::env::sim::Sim;
     use std::path::Path;

@@ -99,9 +99,7 @@ pub fn operator_of(rule: &Rule, collection: CollectionId) -> Result<&dyn MergeOp
 }
 
 fn no_operator(collection: CollectionId) -> Error {
-    Error::invalid(format!(
-        "collection {collection} has no merge operator: its settings can name one"
-    ))
+    Error::invalid(format!("collection {collection} has no merge operator"))
 }
 
 fn at_key(error: &Error, key: &[u8]) -> Error {

@@ -15,6 +15,7 @@ use crate::segment::WriterOptions;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What holds for a collection.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,8 @@ type Shards = BTreeMap<u32, Arc<Shard>>;
 pub struct Rules {
     common: Arc<Rule>,
     own: ArcSwap<Shards>,
+    /// Whether some collection ever had its own.
+    thresholds: AtomicBool,
     /// What came of folding operands.
     pub folds: Folds,
 }
@@ -74,8 +77,15 @@ impl Rules {
         shard.and_then(|shard| shard.get(&collection)).unwrap_or(&self.common).clone()
     }
 
+    /// Whether some collection has a threshold of its own, so that one must ask.
+    #[inline]
+    pub fn have_thresholds(&self) -> bool {
+        self.thresholds.load(Relaxed)
+    }
+
     /// Gives a collection a rule of its own. Cost: a copy of some hundred pointers.
     pub fn set(&self, collection: CollectionId, rule: Rule) {
+        self.thresholds.fetch_or(rule.blob_threshold.is_some(), Relaxed);
         let (place, rule) = (collection.0 >> SHARD_BITS, Arc::new(rule));
         self.own.rcu(|own| {
             let mut own = Shards::clone(own);
@@ -88,6 +98,7 @@ impl Rules {
     pub fn set_all(&self, rules: impl IntoIterator<Item = (CollectionId, Rule)>) {
         let mut own = Shards::new();
         for (collection, rule) in rules {
+            self.thresholds.fetch_or(rule.blob_threshold.is_some(), Relaxed);
             let shard = own.entry(collection.0 >> SHARD_BITS).or_default();
             Arc::make_mut(shard).insert(collection, Arc::new(rule));
         }

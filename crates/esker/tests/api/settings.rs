@@ -133,3 +133,47 @@ fn an_ingest_goes_by_the_threshold_of_its_collection() {
     }
     assert_eq!(db.stats().blob_values, 1);
 }
+
+/// What lies out of line is told by the collection, in a log that is taken over too, and after a
+/// replay by one who knows nothing of it.
+#[test]
+fn values_are_large_from_where_their_collection_says() {
+    let folder = folder();
+    let options = Db::options().background_compaction(false).memory_budget(8 << 20);
+    let db = options.clone().open(folder.path()).unwrap();
+    let with = |path: &str, bytes| {
+        db.collection_with(path, &Settings::default().blob_threshold(bytes)).unwrap()
+    };
+    let all = [db.collection("c").unwrap(), with("low", 300), with("inline", usize::MAX)];
+    let write = |all: &[Collection]| {
+        for n in 0..40_u8 {
+            for len in [1000, 299, 5000, 2047] {
+                for c in all {
+                    // Most of the log is large values, so that it is taken over.
+                    if n < 5 || c.name() == "low" || (c.name(), len) == ("c", 5000) {
+                        c.insert([n, (len >> 8) as u8], vec![n; len]).unwrap();
+                    }
+                }
+            }
+        }
+    };
+    write(&all);
+    db.flush().unwrap();
+    let stats = db.stats();
+    assert_eq!((stats.logs_adopted, stats.blob_values), (1, 40 + 3 * 40));
+    assert!(db.verify().unwrap().is_whole());
+    write(&all);
+    let sum = db.checksum().unwrap();
+    drop(all);
+    db.close().unwrap();
+    let db = options.blob_threshold(256).open(folder.path()).unwrap();
+    assert_eq!(db.checksum().unwrap(), sum);
+    db.compact().unwrap();
+    assert!(db.verify().unwrap().is_whole());
+    for path in ["c", "low", "inline"] {
+        for pair in db.collection(path).unwrap().iter() {
+            let (key, value) = pair.unwrap();
+            assert!(value.len() >= 299 && value.iter().all(|byte| *byte == key[0]));
+        }
+    }
+}
