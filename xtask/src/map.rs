@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 const BEGIN: &str = "<!-- written by `cargo xtask map` -->\n";
 const END: &str = "<!-- end of the map -->\n";
-const CRATES: [&str; 3] = ["crates/esker/src", "crates/esker-cli/src", "xtask/src"];
+const CRATES: [&str; 4] =
+    ["crates/esker/src", "crates/esker-cli/src", "crates/esker-kvdb/src", "xtask/src"];
 
 /// Rewrites the map.
 pub(crate) fn write() -> Result<(), String> {
