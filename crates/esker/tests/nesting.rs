@@ -11,7 +11,7 @@
 mod support;
 
 use esker::env::sim::{Loss, Sim};
-use esker::{Collection, Compression, Db, Durability, Options, Settings, Snapshot};
+use esker::{Collection, Compression, Db, Durability, Options, Range, Result, Settings, Snapshot};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -126,15 +126,15 @@ fn dir() -> &'static Path {
     Path::new("/db")
 }
 
-fn found(collection: &Collection) -> Pairs {
-    let pairs = collection.iter().map(|pair| pair.unwrap());
+fn found(range: Range) -> Pairs {
+    let pairs = range.map(|pair| pair.unwrap());
     pairs.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
 fn shown(db: &Db) -> BTreeMap<String, Pairs> {
     let paths = db.collections().unwrap().into_iter();
     let open = |path: &String| db.existing_collection(path).unwrap().unwrap();
-    paths.map(|path| (path.clone(), found(&open(&path)))).collect()
+    paths.map(|path| (path.clone(), found(open(&path).iter()))).collect()
 }
 
 impl Run {
@@ -257,13 +257,19 @@ impl Run {
 
     fn look(&mut self) {
         for (handle, id) in &self.handles {
-            assert_eq!(found(handle), self.map.pairs(*id), "{handle:?}");
+            assert_eq!(found(handle.iter()), self.map.pairs(*id), "{handle:?}");
             assert_eq!(handle.path(), self.map.path(*id));
         }
         for (snapshot, map, handles) in &self.snapshots {
+            let paths: Vec<String> = map.paths.keys().cloned().collect();
+            assert_eq!(self.db.collections_at(snapshot).unwrap(), paths);
+            for (path, id) in &map.paths {
+                let view = self.db.view_at(path, snapshot).unwrap().unwrap();
+                assert_eq!(found(view.iter()), map.pairs(*id), "{path:?} at {snapshot:?}");
+            }
+            assert!(self.db.view_at("absent", snapshot).unwrap().is_none());
             for (handle, id) in handles {
-                let pairs = handle.at(snapshot).iter().map(|pair| pair.unwrap());
-                let pairs: Pairs = pairs.map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
+                let pairs = found(handle.at(snapshot).iter());
                 assert_eq!(pairs, map.pairs(*id), "{handle:?} at {snapshot:?}");
             }
         }
@@ -339,4 +345,76 @@ fn nested_collections_behave_as_a_nested_map() {
     });
     TALLY.print("nesting");
     TALLY.must_have_seen(&["batches", "batches refused", "reopens", "crashes"]);
+}
+
+/// A step of a story, and how durable it is when it returns.
+type Step = (Durability, fn(&Db) -> Result<()>);
+
+const STORY: [Step; 9] = [
+    (Durability::Sync, |db| {
+        let mut batch = db.batch();
+        let b = batch.create_collection_with("a/b", &Settings::default().blob_threshold(256))?;
+        let x = batch.create_collection("x")?;
+        batch.insert(&b, "k", vec![1; 300])?;
+        batch.insert(&x, "k", vec![2; 3000])?;
+        batch.commit_with(Durability::Sync)
+    }),
+    (Durability::Buffered, |db| {
+        let (a, x) = (db.collection("a")?, db.collection("x")?);
+        let mut batch = db.batch();
+        batch.rename_collection(&a, "c/d")?;
+        batch.insert(&a, "k", "moved")?;
+        batch.remove(&x, "k")?;
+        batch.commit()
+    }),
+    (Durability::Sync, |db| db.flush()),
+    (Durability::Buffered, |db| db.collection("c/d/b")?.insert("l", "late")),
+    (Durability::Sync, |db| {
+        let old = db.collection("c")?;
+        let mut batch = db.batch();
+        batch.delete_collection(&old)?;
+        let new = batch.create_collection("c/d")?;
+        batch.insert(&new, "k", "new")?;
+        batch.commit_with(Durability::Sync)
+    }),
+    (Durability::Buffered, |db| db.collection("x")?.configure(&Settings::default().filter(3))),
+    (Durability::Sync, |db| db.compact()),
+    (Durability::Buffered, |db| db.delete_collection(&db.collection("c")?)),
+    (Durability::Buffered, |db| db.collection("c/d").map(drop)),
+];
+
+/// MOSS-4, MOSS-9: power loss at every call, under every loss model: names and pairs are those after
+/// one of the steps, none that was synced is missing, and what was deleted stays so.
+#[test]
+fn power_loss_at_any_call_leaves_whole_batches_of_names_and_pairs() {
+    let world = Sim::new(7);
+    let db = options(&world).open(dir()).unwrap();
+    let mut states = vec![shown(&db)];
+    for (_, step) in STORY {
+        step(&db).unwrap();
+        states.push(shown(&db));
+    }
+    let calls = world.calls();
+    drop(db);
+    for call in 1..=calls {
+        let world = Sim::new(7);
+        world.crash_at(call);
+        let (mut done, mut durable) = (0, 0);
+        if let Ok(db) = options(&world).open(dir()) {
+            for (durability, step) in STORY {
+                if step(&db).is_err() {
+                    break;
+                }
+                done += 1;
+                durable = if durability == Durability::Sync { done } else { durable };
+            }
+        }
+        for loss in Loss::MODELS {
+            let db = options(&world.crash(loss)).open(dir()).unwrap();
+            let found = shown(&db);
+            let may_be = &states[durable..states.len().min(done + 2)];
+            assert!(may_be.contains(&found), "call {call}, {loss:?}: {found:?}");
+        }
+    }
+    assert!(calls > 50, "{calls} calls");
 }

@@ -87,6 +87,19 @@ fn collections_are_listed_sorted() {
 }
 
 #[test]
+fn what_is_set_for_a_collection_stands_behind_its_path() {
+    let bench = Bench::new();
+    bench.run("put db users/archive k v").ok();
+    let db = esker::Db::open(bench.path("db")).expect("a database");
+    let settings = esker::Settings::default().filter(12).compression(esker::Compression::Lz4);
+    db.collection_with("logs", &settings).expect("a collection");
+    db.close().expect("a clean end");
+    let want = "logs  compression=lz4 filter=12\nusers\nusers/archive\n";
+    assert_eq!(bench.run("collections db --settings").ok(), want);
+    assert_eq!(bench.run("collections db").ok(), "logs\nusers\nusers/archive\n");
+}
+
+#[test]
 fn stats_are_a_table_or_one_json_object() {
     let bench = fruits();
     assert!(bench.run("stats db").ok().contains("collections"));

@@ -23,7 +23,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
-const PATH_PREFIX: &[u8] = b"collection/";
+/// What the keys of collections' records begin with.
+pub const PATH_PREFIX: &[u8] = b"collection/";
 const NEXT_ID: &[u8] = b"next-collection";
 /// The version of a value without settings, and of one with.
 const PLAIN: u8 = 1;
@@ -47,15 +48,14 @@ impl Default for Catalog {
 impl Catalog {
     /// Takes in one record of the system collection; others than the catalog's are left alone.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if let Some(path) = key.strip_prefix(PATH_PREFIX) {
-            let path = std::str::from_utf8(path).map_err(|_| bad_record(key, "a path in UTF-8"))?;
-            let path: Arc<str> = path.into();
-            let (id, settings) = decode(key, value)?;
+        if key.starts_with(PATH_PREFIX) {
+            let path: Arc<str> = record_path(key)?.into();
+            let (id, settings) = record(key, value)?;
             let identity = Identity::new(id, path.clone(), Life::Alive);
             identity.set(&settings);
             self.by_path.insert(path, identity);
         } else if key == NEXT_ID {
-            self.next = decode(key, value)?.0;
+            self.next = record(key, value)?.0;
         }
         Ok(())
     }
@@ -140,7 +140,14 @@ pub fn record_value(id: CollectionId, settings: &Settings) -> Vec<u8> {
     value
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Result<(CollectionId, Settings)> {
+/// The path in the key of a collection's record. Errors: `Corruption` if it is none.
+pub fn record_path(key: &[u8]) -> Result<&str> {
+    let path = key.strip_prefix(PATH_PREFIX).and_then(|path| std::str::from_utf8(path).ok());
+    path.ok_or_else(|| bad_record(key, "a path in UTF-8"))
+}
+
+/// What a record says. Errors: `Unsupported` for a newer version; `Corruption` for what none writes.
+pub fn record(key: &[u8], value: &[u8]) -> Result<(CollectionId, Settings)> {
     let mut input = Decoder::new(value);
     let version = input.u8().ok_or_else(|| bad_record(key, "a version"))?;
     if !(PLAIN..=SET).contains(&version) {

@@ -1,12 +1,14 @@
 //! The collections of a database: opened, listed, renamed, deleted; and what is set for each.
 
 use super::Db;
-use super::collection::Collection;
+use super::catalog::{PATH_PREFIX, record, record_key, record_path};
+use super::collection::{Collection, Snapshot, View};
 use super::draft::Change;
 use super::identity::{Identity, Targets};
 use super::settings::Settings;
 use crate::base::batch::Batch;
 use crate::base::error::Result;
+use crate::base::id::CollectionId;
 use std::sync::Arc;
 
 impl Db {
@@ -65,6 +67,28 @@ impl Db {
         self.core().check_open()?;
         let catalog = self.core().catalog.read();
         Ok(catalog.below(path).map(|(path, _)| path.to_string()).collect())
+    }
+
+    /// The paths that collections had at the moment of `snapshot`, sorted: also of those that were
+    /// deleted or renamed since. Cost: a walk of their records.
+    pub fn collections_at(&self, snapshot: &Snapshot) -> Result<Vec<String>> {
+        self.core().check_open()?;
+        let records = self.catalog_at(snapshot).prefix(PATH_PREFIX);
+        records.map(|pair| Ok(record_path(&pair?.0)?.to_owned())).collect()
+    }
+
+    /// The collection that was called `path` at the moment of `snapshot`, as it was then, if there was
+    /// one: also if it was deleted or renamed since. Cost: a get.
+    pub fn view_at(&self, path: &str, snapshot: &Snapshot) -> Result<Option<View>> {
+        let key = record_key(path);
+        let Some(value) = self.catalog_at(snapshot).get(&key)? else { return Ok(None) };
+        let (id, _) = record(&key, &value)?;
+        Ok(Some(View { handle: self.handle.clone(), id, pin: snapshot.pin.clone() }))
+    }
+
+    fn catalog_at(&self, snapshot: &Snapshot) -> View {
+        let (handle, id) = (self.handle.clone(), CollectionId::SYSTEM);
+        View { handle, id, pin: snapshot.pin.clone() }
     }
 
     /// Deletes a collection, all that lies below it, and their pairs, in one commit: see

@@ -108,6 +108,10 @@ fn a_recreated_collection_is_empty_and_snapshots_see_the_old_one() {
         assert_eq!(db.collections().unwrap(), ["c", "users"]);
         assert_eq!(pairs(&new), ["l=new"]);
         assert_eq!(old.at(&snapshot).get("k").unwrap().unwrap(), "old");
+        assert_eq!(db.collections_at(&snapshot).unwrap(), ["c", "users", "users/archive"]);
+        let then = db.view_at("users/archive", &snapshot).unwrap().unwrap();
+        assert_eq!(then.get("k").unwrap().unwrap(), [7; 5000]);
+        assert!(db.view_at("users/absent", &snapshot).unwrap().is_none());
         assert_eq!(below.at(&snapshot).get("k").unwrap().unwrap(), [7; 5000]);
         assert!(new.at(&snapshot).iter().next().is_none());
         assert_eq!((pairs(&old), old.path()), (vec![], None));
