@@ -76,6 +76,7 @@ pub use db::write_batch::WriteBatch;
 pub use db::{Db, inspect};
 pub use env::Access;
 pub use merge::{MergeOperator, operators};
+pub use tree::estimate::Estimate;
 
 /// The example in `README.md` is a test.
 #[cfg(doctest)]

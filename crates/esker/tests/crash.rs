@@ -425,7 +425,7 @@ fn check_numbers(session: &Session, story: &mut Story) -> Checked {
     let key = support::reference::KeyBytes((*b"number").into());
     story.tags += 1;
     let val = Some(support::reference::Val { tag: story.tags, len: 9 });
-    let change = support::reference::Change { which, key, val, many: None };
+    let change = support::reference::Change { which, key, val, merges: false, many: None };
     story.reference.commit(std::slice::from_ref(&change));
     session.write(&[change], how, false).map_err(text)?;
     story.acknowledge(how);

@@ -370,7 +370,8 @@ impl Use {
         let key = KeyBytes((*b"after").into());
         for tag in 0..3 {
             let val = Some(Val { tag: (1 << 20) + tag, len: 30 });
-            let change = Change { which: Which(0), key: key.clone(), val, many: None };
+            let change =
+                Change { which: Which(0), key: key.clone(), val, merges: false, many: None };
             let step = Step::Write { changes: vec![change], how: None, batch: false };
             let before = self.acknowledged;
             self.step(&step)?;

@@ -9,12 +9,13 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
 use esker::env::sim::Sim;
-use esker::operators::Append;
-use esker::{Collection, Db, ErrorKind, MergeOperator, Options, Range, Snapshot, View};
+use esker::operators::{Append, U64Add};
+use esker::{Collection, Db, ErrorKind, MergeOperator, Options, Range, Settings, Snapshot, View};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Appends, as [`Append`] does, and is told apart by what it cannot do.
 #[derive(Debug)]
@@ -60,12 +61,17 @@ fn append() -> Arc<dyn MergeOperator> {
 
 fn options(sim: &Arc<Sim>, operator: &Arc<dyn MergeOperator>) -> Options {
     let options = Db::options().env(sim.clone()).slab_bytes(64 << 10).blob_threshold(256);
-    options.merge_operator_of_all(operator.clone()).background_compaction(false)
+    options.merge_operator(operator.clone()).background_compaction(false)
 }
 
+/// The database, and its collection with this operator.
 fn open(sim: &Arc<Sim>, operator: &Arc<dyn MergeOperator>) -> (Db, Collection) {
     let db = options(sim, operator).open("/db").unwrap();
-    let c = db.collection("c").unwrap();
+    let settings = Settings::default().merge_operator(operator.name());
+    let c = db.collection_with("c", &settings).unwrap();
+    if c.settings() != settings {
+        c.configure(&settings).unwrap();
+    }
     (db, c)
 }
 
@@ -154,7 +160,8 @@ impl World {
                 self.state.remove(&key(*id)[..]);
             }
             Step::Merge(id, odd) => {
-                let operand = if *odd { "!".to_owned() } else { self.count.to_string() };
+                let long = "o".repeat(if self.count.is_multiple_of(17) { 400 } else { 0 });
+                let operand = if *odd { "!".to_owned() } else { format!("{}{long}", self.count) };
                 match batch {
                     Some(batch) => batch.merge(&c, key(*id), &operand).unwrap(),
                     None => c.merge(key(*id), &operand).unwrap(),
@@ -335,5 +342,210 @@ proptest! {
             2 => run(seed, Arc::new(Odd::Refusing), true, &steps),
             _ => run(seed, Arc::new(Odd::Panicking), true, &steps),
         }
+    }
+}
+
+/// How operations may lie when they are read.
+const FATES: [&str; 6] =
+    ["in memory", "flushed", "runs", "compacted", "reopened", "after a snapshot"];
+
+/// What a key has after `steps`, however they lie: a put `=x`, a removal `-`, an operand `+x`.
+fn after(steps: &[&str]) -> Option<String> {
+    let answers = FATES.map(|fate| {
+        let sim = Sim::new(6);
+        let (mut db, mut c) = open(&sim, &append());
+        let mut snapshots = Vec::new();
+        for step in steps {
+            let (what, value) = step.split_at(1);
+            match what {
+                "=" => c.insert("k", value).unwrap(),
+                "+" => c.merge("k", value).unwrap(),
+                _ => c.remove("k").unwrap(),
+            }
+            match fate {
+                "runs" => db.flush().unwrap(),
+                "after a snapshot" => snapshots.push(db.snapshot()),
+                _ => {}
+            }
+        }
+        match fate {
+            "in memory" => {}
+            "reopened" => {
+                db.close().unwrap();
+                (db, c) = open(&sim, &append());
+            }
+            "flushed" => db.flush().unwrap(),
+            _ => {
+                db.flush().unwrap();
+                db.compact().unwrap();
+            }
+        }
+        let value = c.get("k").unwrap().map(|value| String::from_utf8(value.to_vec()).unwrap());
+        drop(db);
+        value
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{steps:?}: {answers:?}");
+    answers[0].clone()
+}
+
+/// MOSS-20, MOSS-D1, its vectors.
+#[test]
+fn operands_come_upon_a_value_a_removal_or_nothing() {
+    assert_eq!(after(&["+a", "+b"]).unwrap(), ":a:b");
+    assert_eq!(after(&["=x", "+c"]).unwrap(), "x:c");
+    assert_eq!(after(&["-", "+d"]).unwrap(), ":d");
+    assert_eq!(after(&["=x", "-", "+d", "+e"]).unwrap(), ":d:e");
+    assert_eq!(after(&["+a", "=x", "+b"]).unwrap(), "x:b");
+    assert_eq!(after(&["+a", "=x"]).unwrap(), "x");
+    assert_eq!(after(&["=x", "+a", "-"]), None);
+}
+
+/// MOSS-6: in a batch the operations on one key come in its order.
+#[test]
+fn operands_of_one_key_chain_in_the_order_of_their_batch() {
+    let sim = Sim::new(6);
+    let (db, c) = open(&sim, &append());
+    let mut batch = db.batch();
+    batch.merge(&c, "k", "lost").unwrap();
+    batch.insert(&c, "k", "x").unwrap();
+    batch.merge(&c, "k", "a").unwrap();
+    batch.merge(&c, "other", "b").unwrap();
+    batch.merge(&c, "k", "c").unwrap();
+    batch.commit().unwrap();
+    for _ in 0..2 {
+        assert_eq!(c.get("k").unwrap().unwrap(), b"x:a:c");
+        assert_eq!(c.get("other").unwrap().unwrap(), b":b");
+        db.flush().unwrap();
+    }
+    db.close().unwrap();
+    let (_db, c) = open(&sim, &append());
+    assert_eq!(c.get("k").unwrap().unwrap(), b"x:a:c");
+}
+
+/// Adds, and counts how often it is asked to.
+#[derive(Debug, Default)]
+struct Counting {
+    full: AtomicU64,
+    partial: AtomicU64,
+}
+
+impl MergeOperator for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn full(&self, key: &[u8], old: Option<&[u8]>, all: &[&[u8]]) -> Result<Vec<u8>, String> {
+        self.full.fetch_add(1, Relaxed);
+        U64Add.full(key, old, all)
+    }
+
+    fn partial(&self, key: &[u8], left: &[u8], right: &[u8]) -> Option<Vec<u8>> {
+        self.partial.fetch_add(1, Relaxed);
+        U64Add.partial(key, left, right)
+    }
+}
+
+/// MOSS-D12: counting blindly reads nothing, neither when it writes nor when a flush folds: what the
+/// operands come upon is nobody's business before somebody reads.
+#[test]
+fn a_blind_load_of_counters_reads_nothing() {
+    let counting = Arc::new(Counting::default());
+    let operator: Arc<dyn MergeOperator> = counting.clone();
+    let (db, c) = open(&Sim::new(12), &operator);
+    for name in ["a", "b", "c"] {
+        c.insert(name, U64Add::encode(1000)).unwrap();
+    }
+    db.flush().unwrap();
+    for _ in 0..4 {
+        for i in 0..300 {
+            c.merge(["a", "b", "c"][i % 3], U64Add::encode(1)).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    let stats = db.stats();
+    assert_eq!(counting.full.load(Relaxed), 0);
+    assert!(counting.partial.load(Relaxed) >= 4 * 3 * 99);
+    assert_eq!((stats.cache_hits, stats.cache_misses, stats.filter_probes), (0, 0, 0));
+    // Three operands of each flush are all that is left.
+    assert_eq!((stats.operands_folded, stats.segment_entries), (1200, 3 + 4 * 3 + 2));
+    assert_eq!(c.get("b").unwrap().as_deref().and_then(U64Add::decode), Some(1400));
+    assert_eq!(counting.full.load(Relaxed), 1);
+    db.compact().unwrap();
+    assert_eq!(db.stats().segment_entries, 3 + 2);
+    assert_eq!(c.get("c").unwrap().as_deref().and_then(U64Add::decode), Some(1400));
+}
+
+/// A collection whose operator is gone: what is written says so before it is, and nothing is lost.
+#[test]
+fn without_an_operator_nothing_is_merged_and_nothing_lost() {
+    let sim = Sim::new(7);
+    let operator: Arc<dyn MergeOperator> = Arc::new(Odd::Whole);
+    let (db, c) = open(&sim, &operator);
+    c.insert("k", "x").unwrap();
+    c.merge("k", "a").unwrap();
+    c.insert("plain", "1").unwrap();
+    let none = db.collection("none").unwrap();
+    let error = none.merge("k", "b").unwrap_err();
+    assert!(error.message().contains("no merge operator"), "{error}");
+    db.close().unwrap();
+    let options = Db::options().env(sim.clone()).background_compaction(false);
+    let db = options.open("/db").unwrap();
+    let c = db.collection("c").unwrap();
+    let sequence = db.stats().sequence;
+    let error = c.merge("k", "b").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    for word in ["\"c\"", "\"odd\"", "not registered"] {
+        assert!(error.message().contains(word), "{error}");
+    }
+    let mut batch = db.batch();
+    assert_eq!(batch.merge(&c, "k", "b").unwrap_err().message(), error.message());
+    assert!(batch.is_empty());
+    assert_eq!(db.stats().sequence, sequence);
+    let error = c.get("k").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.message().contains("\"k\""), "{error}");
+    assert_eq!(c.get("plain").unwrap().unwrap(), b"1");
+    let sum = db.checksum().unwrap();
+    c.insert("later", "2").unwrap();
+    c.remove("later").unwrap();
+    db.flush().unwrap();
+    db.compact().unwrap();
+    assert!(db.stats().operands_kept > 0);
+    assert_ne!(db.checksum().unwrap(), sum);
+    db.close().unwrap();
+    let (db, c) = open(&sim, &operator);
+    assert_eq!(c.get("k").unwrap().unwrap(), b"x:a");
+    db.compact().unwrap();
+    assert_eq!(c.get("k").unwrap().unwrap(), b"x:a");
+    assert!(db.verify().unwrap().is_whole());
+}
+
+/// What an operator refuses, or panics at, is kept by every rewrite; the database goes on, and the
+/// error has the key, the operator and its own words.
+#[test]
+fn an_operator_that_fails_loses_no_operand_and_stops_no_flush() {
+    for (operator, words) in [(Odd::Refusing, "an operand is !"), (Odd::Panicking, "at !")] {
+        let sim = Sim::new(8);
+        let operator: Arc<dyn MergeOperator> = Arc::new(operator);
+        let (db, c) = open(&sim, &operator);
+        for round in 0..3 {
+            c.merge("bad", ["a", "!", "b"][round]).unwrap();
+            c.merge("good", "a").unwrap();
+            db.flush().unwrap();
+        }
+        db.compact().unwrap();
+        let error = c.get("bad").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        for word in ["\"bad\"", "\"odd\"", words] {
+            assert!(error.message().contains(word), "{error}");
+        }
+        assert_eq!(c.get("good").unwrap().unwrap(), b":a:a:a");
+        assert_eq!(db.stats().operands_kept, 3);
+        assert!(!db.stats().read_only);
+        // Its operands are all there for one that takes them.
+        db.close().unwrap();
+        let (db, c) = open(&sim, &append());
+        assert_eq!(c.get("bad").unwrap().unwrap(), b":a:!:b");
+        assert!(db.verify().unwrap().is_whole());
     }
 }

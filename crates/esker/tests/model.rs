@@ -440,6 +440,7 @@ fn a_database_behaves_as_a_map_that_remembers_every_version() {
             "read-only opens",
             "segments at the end",
             "parts of compactions",
+            "operands folded",
         ]);
         TALLY.must_have_seen(&LARGE);
     }

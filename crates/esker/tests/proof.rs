@@ -17,7 +17,7 @@ use esker::base::key::{Entry, Kind};
 use esker::env::sim::Sim;
 use esker::merge::rewrite::{Ends, Plant};
 use esker::merge::{Beneath, Keep};
-use esker::{Access, Collection, Db, ErrorKind, Options, Result, Snapshot};
+use esker::{Access, Collection, Db, ErrorKind, Options, Result, Settings, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -55,6 +55,8 @@ enum Fault {
     Overlap,
     /// A part walks everything.
     Everything,
+    /// Operands are folded to something else.
+    Fold,
 }
 
 const BETWEEN_WALK_AND_WRITER: [Fault; 7] = [
@@ -119,6 +121,11 @@ impl Plant for Planted {
         Some((from.map(Into::into), Some(to.into())))
     }
 
+    fn fold(&self, value: &[u8]) -> Option<Vec<u8>> {
+        let is_planted = self.0.lock().unwrap().fault == Some(Fault::Fold);
+        is_planted.then(|| [value, b"!"].concat())
+    }
+
     fn write(
         &self,
         entry: &Entry<'_>,
@@ -179,10 +186,15 @@ impl World {
     }
 
     fn with(options: Options) -> Self {
+        Self::of(options, &Settings::default())
+    }
+
+    /// With these settings of the collection.
+    fn of(options: Options, settings: &Settings) -> Self {
         let (sim, planted) = (Sim::new(36), Arc::new(Planted::default()));
         let options = options.env(sim.clone()).plant(planted.clone());
         let db = options.background_compaction(false).open("/db").unwrap();
-        let c = db.collection("c").unwrap();
+        let c = db.collection_with("c", settings).unwrap();
         Self { sim, planted, db, c }
     }
 
@@ -399,6 +411,51 @@ fn a_range_delete_that_hides_what_lies_beneath_or_is_read_is_not_dropped() {
             world.db.flush().unwrap();
         }
         world.catches(Fault::Spent, &snapshot, if flush { Db::flush } else { Db::compact });
+    }
+}
+
+/// A world whose collection appends.
+fn world_of_lists() -> World {
+    World::of(Db::options(), &Settings::default().merge_operator("append::"))
+}
+
+/// Upon a put, upon nothing, and where only neighbours are combined.
+#[test]
+fn a_fold_that_gives_something_else_is_not_published() {
+    for (flush, base) in [(true, true), (true, false), (false, true), (false, false)] {
+        let world = world_of_lists();
+        for i in 0..10 {
+            if base {
+                world.c.insert(format!("k{i}"), "base").unwrap();
+            }
+            world.c.merge(format!("k{i}"), "one").unwrap();
+            if !flush && i == 5 {
+                world.db.flush().unwrap();
+            }
+            world.c.merge(format!("k{}", i / 2), "two").unwrap();
+        }
+        if !flush {
+            world.db.flush().unwrap();
+        }
+        let snapshot = world.db.snapshot();
+        world.catches(Fault::Fold, &snapshot, if flush { Db::flush } else { Db::compact });
+    }
+}
+
+/// Operands must not be folded upon nothing where something may lie beneath, nor those that a snapshot
+/// sees with those that it does not.
+#[test]
+fn a_fold_that_leaves_out_what_lies_beneath_or_mixes_what_a_snapshot_sees_is_not_published() {
+    for fault in [Fault::NothingBeneath, Fault::NoSnapshots] {
+        let world = world_of_lists();
+        for i in 0..10 {
+            world.c.merge(format!("k{i}"), "one").unwrap();
+        }
+        let snapshot = world.db.snapshot();
+        for i in 0..10 {
+            world.c.merge(format!("k{i}"), "two").unwrap();
+        }
+        world.catches(fault, &snapshot, Db::flush);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, Lookup, check_key, check_value};
 use crate::base::value::{Key, Value};
 use crate::commit::Durability;
+use crate::tree::estimate::Estimate;
 use crate::tree::view::View as TreeView;
 use crate::txn::snapshot::Pin;
 use std::ops::RangeBounds;
@@ -308,6 +309,18 @@ impl Collection {
     /// The pair with the largest key.
     pub fn last(&self) -> Result<Option<(Key, Value)>> {
         self.iter().next_back().transpose()
+    }
+
+    /// About how many keys there are in a range, and how many bytes.
+    ///
+    /// Cost: a few reads of indexes, however much there is; it walks over nothing. Old versions and
+    /// what was removed with a range count until compaction has dropped them, so a range that is often
+    /// overwritten looks larger than it is. Errors: `Corruption`, `Io`.
+    pub fn estimate<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Estimate> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let (start, end) = bounds_of(self.id, &range).keys();
+        core.views.load_full().estimate(&start, &end)
     }
 
     /// The pairs of a range of keys, as of now.

@@ -16,12 +16,23 @@ impl Collection {
     /// default says. What the key then has is what the operator makes of all operands since the last
     /// insert or removal, and of what that left: see [`MergeOperator`](crate::MergeOperator).
     ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// use esker::{Settings, operators::U64Add};
+    /// let visits = db.collection_with("visits", &Settings::default().merge_operator("u64-add"))?;
+    /// visits.merge("/index", U64Add::encode(1))?;
+    /// visits.merge("/index", U64Add::encode(2))?;
+    /// assert_eq!(visits.get("/index")?.as_deref().and_then(U64Add::decode), Some(3));
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    ///
     /// Cost: that of an insert; it does not read. Reading a key costs a step for each operand that no
     /// flush or compaction has folded yet. Operands count as values in line, whatever their length,
     /// and so does what a flush or compaction folds.
     ///
-    /// Errors: `InvalidArgument` if the collection has no merge operator, or one that is not
-    /// [registered](crate::Options::merge_operator): nothing is written; else as of
+    /// Errors: `InvalidArgument` if the collection's [settings](crate::Settings::merge_operator) name
+    /// no operator, or one that is not [registered](crate::Options::merge_operator): nothing is written; else as of
     /// [`Collection::insert`]. Whether the operator takes the operand shows when the key is read.
     pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<()> {
         self.merge_with(key, operand, self.default_durability())
@@ -39,7 +50,7 @@ impl Collection {
     }
 
     /// Errors: `InvalidArgument` if operands could not be read.
-    fn check_operator(&self) -> Result<()> {
+    pub(super) fn check_operator(&self) -> Result<()> {
         let rule = self.handle.core.rules.of(self.id);
         let name = &self.name;
         operator_of(&rule, self.id).map(drop).map_err(|error| error.context(format!("{name:?}")))
@@ -56,6 +67,7 @@ impl WriteBatch {
         key: impl AsRef<[u8]>,
         operand: impl AsRef<[u8]>,
     ) -> Result<()> {
+        collection.check_owner(&self.handle)?;
         collection.check_operator()?;
         self.push(Kind::Merge, collection, key.as_ref(), operand.as_ref())
     }

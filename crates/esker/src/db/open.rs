@@ -47,7 +47,7 @@ use crate::log::writer::LogFile;
 use crate::manifest::{Blobs, Closed, Edit, ReadReport, State, Store};
 use crate::memtable::Memtable;
 use crate::merge::visible::{Scope, Tombstones, Visible};
-use crate::merge::{Rule, Rules};
+use crate::merge::Rules;
 use crate::segment::handle::{Readers, Shelf};
 use crate::tree::version::{Shelves, Version};
 use crate::tree::view::{View, Views};
@@ -198,8 +198,7 @@ impl Opening<'_> {
         let version = Arc::new(Version::of(&self.state, &Version::default(), &[], &shelves)?);
         let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
         memtables.extend(self.replayed.full.iter().rev().map(|full| full.memtable.clone()));
-        let operator = self.options.common_operator.clone();
-        let rules = Arc::new(Rules::of_all(Rule { operator, ..Rule::default() }));
+        let rules = Arc::new(Rules::default());
         let view =
             Arc::new(View { memtables, version, gaps: Arc::default(), rules: rules.clone() });
         let catalog = load_catalog(&view)?;

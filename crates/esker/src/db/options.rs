@@ -55,8 +55,6 @@ pub struct Options {
     pub(super) compaction: Policy,
     pub(super) compaction_threads: usize,
     pub(super) operators: Operators,
-    /// For every collection: in tests.
-    pub(super) common_operator: Option<Arc<dyn MergeOperator>>,
     pub(super) env: Option<Arc<dyn Env>>,
     pub(super) plant: Option<Arc<dyn Plant>>,
 }
@@ -80,7 +78,6 @@ impl Default for Options {
             compaction: Policy::BALANCED,
             compaction_threads: 2,
             operators: Operators::default(),
-            common_operator: None,
             env: None,
             plant: None,
         }
@@ -221,22 +218,15 @@ impl Options {
         self
     }
 
-    /// Makes a merge operator known by its name, for the collections whose settings name it. Those in
-    /// [`operators`](crate::operators) are known without.
+    /// Makes a merge operator known by its name, for the collections whose
+    /// [settings](crate::Settings::merge_operator) name it. Those in [`operators`](crate::operators) are
+    /// known without.
     ///
     /// A collection whose operator is not known can be opened, but its operands can be neither read
     /// nor written: they stay as they are until a process comes that knows it.
     #[must_use]
     pub fn merge_operator(mut self, operator: impl MergeOperator + 'static) -> Self {
         self.operators.register(Arc::new(operator));
-        self
-    }
-
-    /// Gives every collection that has no rule of its own this operator: for tests of folding.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn merge_operator_of_all(mut self, operator: Arc<dyn MergeOperator>) -> Self {
-        self.common_operator = Some(operator);
         self
     }
 

@@ -13,13 +13,16 @@
 use super::range::{FullBounds, Range, Side};
 use crate::base::error::{Error, Result};
 use crate::base::id::CollectionId;
+use crate::base::key::Kind;
 use crate::base::value::{Key, Value};
+use crate::merge::fold::{Backing, Chain};
+use crate::tree::view::View as TreeView;
 use crate::txn::reads::Reads;
-use crate::txn::writes::{Own, Writes};
+use crate::txn::writes::{Base, Own, Writes};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::iter::FusedIterator;
-use std::ops::Bound;
+use std::sync::Arc;
 
 /// The pairs of a range in key order, from both ends, as a transaction sees them.
 ///
@@ -28,6 +31,8 @@ use std::ops::Bound;
 pub struct TransactionRange<'a> {
     writes: &'a Writes,
     reads: &'a RefCell<Reads>,
+    /// Knows how operands fold.
+    backing: Arc<TreeView>,
     collection: CollectionId,
     /// What the snapshot has, and the transaction does not cover.
     pairs: Range,
@@ -56,36 +61,22 @@ struct Walked {
     whole: bool,
 }
 
-impl Walked {
-    fn new(start: Bound<Box<[u8]>>, end: Bound<Box<[u8]>>) -> Self {
-        let start = match start {
-            Bound::Included(key) => key,
-            Bound::Excluded(key) => after(&key),
-            Bound::Unbounded => Box::default(),
-        };
-        let end = match end {
-            Bound::Included(key) => after(&key),
-            Bound::Excluded(key) => key,
-            // Above every collection.
-            Bound::Unbounded => [u8::MAX; CollectionId::BYTES + 1].into(),
-        };
-        Self { start, end, front: None, back: None, whole: false }
-    }
-}
-
 impl<'a> TransactionRange<'a> {
     /// `pairs`, which lie within `bounds`, with `writes` over them.
     pub(super) fn new(
         (writes, reads): (&'a Writes, &'a RefCell<Reads>),
+        backing: Arc<TreeView>,
         pairs: Range,
         bounds: FullBounds,
     ) -> Self {
-        let FullBounds { collection, start, end } = bounds;
-        let own = writes.range((start.as_ref().map(|key| &**key), end.as_ref().map(|key| &**key)));
+        let collection = bounds.collection;
+        let (start, end) = bounds.keys();
+        let own = writes.range(&start, &end);
         let own = own.map(|(full, own)| (full.get(CollectionId::BYTES..).unwrap_or_default(), own));
-        let (own, walked) = (Box::new(own), Walked::new(start, end));
+        let (own, walked) =
+            (Box::new(own), Walked { start, end, front: None, back: None, whole: false });
         let (front, back, failed) = Default::default();
-        Self { writes, reads, collection, pairs, own, front, back, walked, failed }
+        Self { writes, reads, backing, collection, pairs, own, front, back, walked, failed }
     }
 
     /// The next pair of the snapshot that the transaction does not cover.
@@ -99,7 +90,7 @@ impl<'a> TransactionRange<'a> {
                 self.walked.whole = true;
                 return Ok(None);
             };
-            let full = [&self.collection.0.to_be_bytes()[..], &key].concat().into_boxed_slice();
+            let full = full_key(self.collection, &key);
             let is_covered = self.writes.covers(&full);
             match side {
                 Side::Front => self.walked.front = Some(after(&full)),
@@ -151,13 +142,19 @@ impl<'a> TransactionRange<'a> {
             if order == Ordering::Less {
                 return Ok(heads.pair.take());
             }
-            if order == Ordering::Equal {
-                // What the transaction has written hides it.
-                heads.pair = None;
-            }
-            if let Some((key, Own::Put(value))) = heads.own.take() {
-                return Ok(Some((Key::from(key), Value::copied(value))));
-            }
+            // What the transaction has written hides what the snapshot has.
+            let hidden = heads.pair.take_if(|_| order == Ordering::Equal);
+            let Some((key, own)) = heads.own.take() else { continue };
+            let value = match own {
+                Own::Gone => continue,
+                Own::Put(value) => Value::copied(value),
+                Own::Merged { base, operands } => {
+                    let full = full_key(self.collection, key);
+                    let beneath = hidden.map(|(_, value)| value);
+                    fold_own(&full, (base, &operands), beneath, &*self.backing)?
+                }
+            };
+            return Ok(Some((Key::from(key), value)));
         }
     }
 
@@ -169,6 +166,32 @@ impl<'a> TransactionRange<'a> {
         self.failed = stepped.as_ref().err().cloned();
         stepped.transpose()
     }
+}
+
+/// What a transaction's operands make of what they came upon; `beneath` is what the snapshot has.
+pub(super) fn fold_own(
+    full: &[u8],
+    (base, operands): (Base<'_>, &[&[u8]]),
+    beneath: Option<Value>,
+    backing: &dyn Backing,
+) -> Result<Value> {
+    let mut chain = Chain::default();
+    for operand in operands.iter().rev() {
+        chain.take(Kind::Merge, Value::copied(operand));
+    }
+    let base = match base {
+        Base::Snapshot => beneath,
+        Base::Put(value) => Some(Value::copied(value)),
+        Base::Gone => None,
+    };
+    if let Some(value) = base {
+        chain.take(Kind::Put, value);
+    }
+    chain.fold(full, backing)
+}
+
+fn full_key(collection: CollectionId, key: &[u8]) -> Box<[u8]> {
+    [&collection.0.to_be_bytes()[..], key].concat().into()
 }
 
 /// The first key above `key`.

@@ -60,6 +60,25 @@ pub(super) struct FullBounds {
     pub(super) end: Bound<Box<[u8]>>,
 }
 
+impl FullBounds {
+    /// The first full key inside, and the first one above.
+    pub(super) fn keys(self) -> (Box<[u8]>, Box<[u8]>) {
+        let after = |key: Box<[u8]>| [&key[..], b"\0"].concat().into_boxed_slice();
+        let start = match self.start {
+            Bound::Included(key) => key,
+            Bound::Excluded(key) => after(key),
+            Bound::Unbounded => Box::default(),
+        };
+        let end = match self.end {
+            Bound::Included(key) => after(key),
+            Bound::Excluded(key) => key,
+            // Above every collection.
+            Bound::Unbounded => [u8::MAX; CollectionId::BYTES + 1].into(),
+        };
+        (start, end)
+    }
+}
+
 /// Which end of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {

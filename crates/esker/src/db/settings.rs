@@ -122,10 +122,7 @@ impl Settings {
     /// What they come to in a database that was opened with `options`.
     pub(super) fn rule(&self, options: &Options) -> Rule {
         let named = self.merge_operator.as_deref();
-        let operator = match named {
-            Some(name) => options.operators.find(name),
-            None => options.common_operator.clone(),
-        };
+        let operator = named.and_then(|name| options.operators.find(name));
         Rule {
             missing: named.filter(|_| operator.is_none()).map(Into::into),
             operator,

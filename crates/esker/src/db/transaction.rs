@@ -4,7 +4,7 @@ use super::Db;
 use super::collection::{Collection, Snapshot, View};
 use super::handle::Handle;
 use super::identity::Targets;
-use super::overlay::TransactionRange;
+use super::overlay::{TransactionRange, fold_own};
 use super::range::{FullBounds, Range, bounds_of, removal_of, removal_of_prefix};
 use crate::base::batch::Op;
 use crate::base::error::{ErrorKind, Result};
@@ -12,7 +12,7 @@ use crate::base::key::{Kind, Lookup};
 use crate::base::value::Value;
 use crate::commit::Durability;
 use crate::txn::reads::Reads;
-use crate::txn::writes::{Own, Writes};
+use crate::txn::writes::{Base, Own, Writes};
 use std::cell::RefCell;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -92,12 +92,15 @@ pub struct Transaction {
     reads: RefCell<Reads>,
     writes: Writes,
     to: Targets,
+    /// To whom it had written at each savepoint.
+    saved: Vec<Targets>,
 }
 
 impl Transaction {
     fn new(handle: &Arc<Handle>) -> Self {
-        let (reads, writes, to) = Default::default();
-        Self { handle: handle.clone(), snapshot: Snapshot { pin: handle.pin() }, reads, writes, to }
+        let (reads, writes, to, saved) = Default::default();
+        let snapshot = Snapshot { pin: handle.pin() };
+        Self { handle: handle.clone(), snapshot, reads, writes, to, saved }
     }
 
     /// The moment that it reads.
@@ -111,13 +114,20 @@ impl Transaction {
     pub fn get(&self, collection: &Collection, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let view = self.view(collection)?;
         let lookup = Lookup::new(collection.id, key.as_ref());
+        let read = |lookup| {
+            let value = view.get(key)?;
+            self.reads.borrow_mut().key(lookup);
+            Ok(value)
+        };
         match self.writes.get(lookup.full()) {
+            None => read(lookup),
             Some(Own::Put(value)) => Ok(Some(Value::copied(value))),
             Some(Own::Gone) => Ok(None),
-            None => {
-                let value = view.get(key)?;
-                self.reads.borrow_mut().key(lookup);
-                Ok(value)
+            Some(Own::Merged { base, operands }) => {
+                let full = lookup.full().to_vec();
+                let beneath = if base == Base::Snapshot { read(lookup)? } else { None };
+                let backing = self.handle.core.views.load();
+                fold_own(&full, (base, &operands), beneath, &**backing).map(Some)
             }
         }
     }
@@ -178,6 +188,19 @@ impl Transaction {
         self.push(Kind::Put, collection, key.as_ref(), value.as_ref())
     }
 
+    /// Hands an operand for a key to the collection's merge operator. The key is not read by that: two
+    /// transactions that only merge do not conflict. Errors as of [`Transaction::insert`] and
+    /// [`Collection::merge`].
+    pub fn merge(
+        &mut self,
+        collection: &Collection,
+        key: impl AsRef<[u8]>,
+        operand: impl AsRef<[u8]>,
+    ) -> Result<()> {
+        collection.check_operator()?;
+        self.push(Kind::Merge, collection, key.as_ref(), operand.as_ref())
+    }
+
     /// Removes a key. It is not read by that. Errors as of [`Transaction::insert`].
     pub fn remove(&mut self, collection: &Collection, key: impl AsRef<[u8]>) -> Result<()> {
         self.push(Kind::Delete, collection, key.as_ref(), &[])
@@ -224,16 +247,21 @@ impl Transaction {
     /// ```
     pub fn save(&mut self) {
         self.writes.save();
+        self.saved.push(self.to.clone());
     }
 
     /// Forgets what was written since the newest savepoint, and that savepoint. False if there is
     /// none: then nothing has changed.
     pub fn roll_back(&mut self) -> bool {
+        if let Some(to) = self.saved.pop() {
+            self.to = to;
+        }
         self.writes.roll_back()
     }
 
     /// Forgets the newest savepoint, and keeps what was written since. False if there is none.
     pub fn release(&mut self) -> bool {
+        self.saved.pop();
         self.writes.release()
     }
 
@@ -270,7 +298,8 @@ impl Transaction {
     }
 
     fn over(&self, pairs: Range, bounds: FullBounds) -> TransactionRange<'_> {
-        TransactionRange::new((&self.writes, &self.reads), pairs, bounds)
+        let backing = self.handle.core.views.load_full();
+        TransactionRange::new((&self.writes, &self.reads), backing, pairs, bounds)
     }
 
     fn view(&self, collection: &Collection) -> Result<View> {

@@ -65,6 +65,13 @@ impl MemCursor {
         self.probe.hides(self.slab.key(item.at), newest).then_some(newest)
     }
 
+    /// How many entries lie from `start` up to `end`, excluded, whatever their numbers. Cost: two
+    /// searches a run.
+    pub fn count_between(&self, start: &[u8], end: &[u8]) -> usize {
+        let count = |run| self.count_before(run, end).saturating_sub(self.count_before(run, start));
+        (0..self.runs.len()).map(|run| count(run) as usize).sum()
+    }
+
     /// How many items of `run` lie before `key`.
     fn count_before(&self, run: usize, key: &[u8]) -> u32 {
         let rank = rank_of(key);

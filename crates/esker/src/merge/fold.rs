@@ -99,7 +99,9 @@ pub fn operator_of(rule: &Rule, collection: CollectionId) -> Result<&dyn MergeOp
 }
 
 fn no_operator(collection: CollectionId) -> Error {
-    Error::invalid(format!("collection {collection} has no merge operator"))
+    Error::invalid(format!(
+        "collection {collection} has no merge operator: its settings can name one"
+    ))
 }
 
 fn at_key(error: &Error, key: &[u8]) -> Error {

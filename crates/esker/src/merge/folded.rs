@@ -158,7 +158,7 @@ impl<'a, C: Cursor> Folded<'a, C> {
             return Ok(false);
         };
         if self.rules.folds.is_distrusted(collection) {
-            let why = format!("{:?} did not give the same twice", operator.name());
+            let why = format_args!("{:?} did not give the same twice", operator.name());
             self.rules.folds.note_kept(1, collection, why);
             return Ok(false);
         }
@@ -226,7 +226,7 @@ impl<'a, C: Cursor> Folded<'a, C> {
                     Ok(value) => vec![Made { kind: Kind::Put, value, of: operands }],
                     Err(said) => {
                         let count = operands.len() as u64;
-                        let why = format!("{:?} says: {said}", operator.name());
+                        let why = format_args!("{:?} says: {said}", operator.name());
                         return self.rules.folds.note_kept(count, collection, why);
                     }
                 }

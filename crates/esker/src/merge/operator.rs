@@ -72,6 +72,20 @@ pub trait MergeOperator: Debug + Send + Sync {
     }
 }
 
+impl<T: MergeOperator + ?Sized> MergeOperator for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn full(&self, key: &[u8], old: Option<&[u8]>, all: &[&[u8]]) -> Result<Vec<u8>, String> {
+        (**self).full(key, old, all)
+    }
+
+    fn partial(&self, key: &[u8], left: &[u8], right: &[u8]) -> Option<Vec<u8>> {
+        (**self).partial(key, left, right)
+    }
+}
+
 /// Calls [`MergeOperator::full`]; a panic, or a result that is no value, is a failure.
 pub(super) fn full(
     operator: &dyn MergeOperator,

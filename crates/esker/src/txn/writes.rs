@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   batch     put a · put b · delete a · range [x, z) · put y          in order: what commits
-//!   newest    a ↦ 2, b ↦ 1, y ↦ 4                                      of each key its last operation
+//!   newest    a ↦ 2, b ↦ 1, y ↦ 4                                      of each key its last put or
+//!                                                                      delete, and operands since
 //!   covered   [x, z)                                                   where nothing beneath counts
 //! ```
 //!
@@ -23,7 +24,7 @@ use std::ops::Bound;
 #[derive(Debug, Default)]
 pub struct Writes {
     batch: Batch,
-    newest: BTreeMap<Box<[u8]>, usize>,
+    newest: BTreeMap<Box<[u8]>, Last>,
     covered: Intervals,
     /// What savepoints need to go back; empty without one.
     undo: Vec<Undo>,
@@ -38,19 +39,46 @@ struct Mark {
     covered: Intervals,
 }
 
-/// The operation that a key had before.
+/// What a key had before.
 #[derive(Debug)]
 struct Undo {
     key: Box<[u8]>,
-    newest: Option<usize>,
+    newest: Option<Last>,
+}
+
+/// The places in the batch of what counts of a key.
+#[derive(Clone, Debug, Default)]
+struct Last {
+    /// Its last put or delete.
+    base: Option<usize>,
+    /// The operands behind it.
+    operands: Vec<usize>,
 }
 
 /// What a transaction itself says of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Own<'a> {
     /// Its value.
     Put(&'a [u8]),
     /// It is gone.
+    Gone,
+    /// Operands came upon something.
+    Merged {
+        /// What they came upon.
+        base: Base<'a>,
+        /// Oldest first; there is at least one.
+        operands: Vec<&'a [u8]>,
+    },
+}
+
+/// What a transaction's operands came upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base<'a> {
+    /// What the snapshot has.
+    Snapshot,
+    /// A value of its own.
+    Put(&'a [u8]),
+    /// Nothing.
     Gone,
 }
 
@@ -61,9 +89,19 @@ impl Writes {
         self.batch.push(op)?;
         let place = self.batch.count() - 1;
         let key = [&op.collection.0.to_be_bytes()[..], op.key].concat();
-        if op.kind != Kind::RangeDelete {
-            self.note(key.into(), Some(place));
-            return Ok(());
+        match op.kind {
+            Kind::RangeDelete => {}
+            Kind::Merge => {
+                let mut last = self.newest.get(&*key).cloned().unwrap_or_default();
+                last.operands.push(place);
+                self.note(key.into(), Some(last));
+                return Ok(());
+            }
+            Kind::Put | Kind::Delete | Kind::Blob => {
+                let last = Last { base: Some(place), operands: Vec::new() };
+                self.note(key.into(), Some(last));
+                return Ok(());
+            }
         }
         let (id, end) = range_end(&op);
         let end = [&id[..], end].concat();
@@ -76,9 +114,9 @@ impl Writes {
         Ok(())
     }
 
-    fn note(&mut self, key: Box<[u8]>, newest: Option<usize>) {
+    fn note(&mut self, key: Box<[u8]>, newest: Option<Last>) {
         let before = match newest {
-            Some(place) => self.newest.insert(key.clone(), place),
+            Some(last) => self.newest.insert(key.clone(), last),
             None => self.newest.remove(&key),
         };
         if !self.savepoints.is_empty() {
@@ -89,14 +127,26 @@ impl Writes {
     /// What the transaction itself says of a full key; none if it has not touched it.
     pub fn get(&self, full: &[u8]) -> Option<Own<'_>> {
         match self.newest.get(full) {
-            Some(place) => self.own(*place),
+            Some(last) => Some(self.own(full, last)),
             None => self.covered.contains(full).then_some(Own::Gone),
         }
     }
 
-    fn own(&self, place: usize) -> Option<Own<'_>> {
-        let op = self.batch.get(place)?;
-        Some(if op.kind == Kind::Put { Own::Put(op.value) } else { Own::Gone })
+    fn own(&self, full: &[u8], last: &Last) -> Own<'_> {
+        let base = match last.base.and_then(|place| self.batch.get(place)) {
+            Some(op) if op.kind == Kind::Put => Base::Put(op.value),
+            Some(_) => Base::Gone,
+            None if self.covered.contains(full) => Base::Gone,
+            None => Base::Snapshot,
+        };
+        let operands = last.operands.iter();
+        let operands: Vec<_> =
+            operands.filter_map(|place| Some(self.batch.get(*place)?.value)).collect();
+        match base {
+            Base::Put(value) if operands.is_empty() => Own::Put(value),
+            Base::Gone if operands.is_empty() => Own::Gone,
+            base => Own::Merged { base, operands },
+        }
     }
 
     /// Whether a range delete of the transaction covers what the snapshot has of a full key.
@@ -104,21 +154,15 @@ impl Writes {
         self.covered.contains(full)
     }
 
-    /// The keys within bounds that it has put or deleted, from both ends.
+    /// The keys from `start` up to `end`, excluded, of which it says something, from both ends.
     pub fn range<'a>(
         &'a self,
-        (start, end): (Bound<&[u8]>, Bound<&[u8]>),
+        start: &[u8],
+        end: &[u8],
     ) -> impl DoubleEndedIterator<Item = (&'a [u8], Own<'a>)> + use<'a> {
-        let is_empty = match (start, end) {
-            (Bound::Included(start), Bound::Included(end)) => start > end,
-            (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
-            | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
-            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        };
         // A `BTreeMap` panics at bounds that lie the wrong way round.
-        let keys = (!is_empty).then(|| self.newest.range::<[u8], _>((start, end)));
-        let keys = keys.into_iter().flatten();
-        keys.filter_map(|(key, place)| Some((&**key, self.own(*place)?)))
+        let bounds = (Bound::Included(start.min(end)), Bound::Excluded(end));
+        self.newest.range::<[u8], _>(bounds).map(|(key, last)| (&**key, self.own(key, last)))
     }
 
     /// Makes a savepoint. Cost: a copy of the covered intervals.
@@ -134,7 +178,7 @@ impl Writes {
         self.covered = covered;
         for Undo { key, newest } in self.undo.drain(undo..).rev() {
             match newest {
-                Some(place) => self.newest.insert(key, place),
+                Some(last) => self.newest.insert(key, last),
                 None => self.newest.remove(&key),
             };
         }

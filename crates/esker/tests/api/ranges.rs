@@ -199,3 +199,48 @@ fn lent_pairs_are_the_same_as_owned_ones() {
         assert_eq!(found, "b=1 d=2 f=3 ", "{shape:?}");
     });
 }
+
+/// About right: all of it, a tenth, nothing; in memory, in files, and with large values.
+#[test]
+fn a_range_is_estimated_without_walking_it() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    let key = |n: u32| format!("{n:05}");
+    let near = |found: u64, want: u64| want * 7 / 10 <= found && found <= want * 13 / 10 + 40;
+    let check = |what: &str, count: u64, pair_bytes: u64| {
+        let all = c.estimate::<&str>(..).unwrap();
+        assert!(near(all.keys, count), "{what}: {all:?} of {count}");
+        assert!(
+            near(all.bytes, count * pair_bytes),
+            "{what}: {all:?} of {count} times {pair_bytes}"
+        );
+        let tenth = c.estimate(key(2000)..key(3000)).unwrap();
+        assert!(near(tenth.keys, count / 10), "{what}: {tenth:?} of {}", count / 10);
+        let none = c.estimate("a".."b").unwrap();
+        assert_eq!((none.keys, none.bytes), (0, 0), "{what}");
+        let reversed = c.estimate("b".."a").unwrap();
+        assert_eq!(reversed.keys, 0, "{what}");
+    };
+    for n in 0..10_000 {
+        c.insert(key(n * 7919 % 10_000), [7; 40]).unwrap();
+    }
+    check("as it comes", 10_000, 50);
+    db.compact().unwrap();
+    check("compacted", 10_000, 50);
+    c.remove_range(..key(5000)).unwrap();
+    for n in 0..5000 {
+        c.remove(key(5000 + n)).unwrap();
+    }
+    db.compact().unwrap();
+    check("removed", 0, 50);
+    let other = db.collection("d").unwrap();
+    for n in 0..50 {
+        other.insert(key(n), vec![7; 5000]).unwrap();
+    }
+    let large = other.estimate::<&str>(..).unwrap();
+    assert!(near(large.keys, 50) && near(large.bytes, 50 * 5000), "{large:?}");
+    db.flush().unwrap();
+    // One block, which the catalog shares: of a stretch that is cut half counts.
+    let large = other.estimate::<&str>(..).unwrap();
+    assert!((20..=80).contains(&large.keys) && large.bytes > 100_000, "{large:?}");
+}

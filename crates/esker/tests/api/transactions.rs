@@ -5,7 +5,7 @@
 //! and `2` is 20; "where value …" is a walk over all keys.
 
 use super::{folder, small};
-use esker::{Collection, Db, ErrorKind, Result, Transaction};
+use esker::{Collection, Db, ErrorKind, MergeOperator, Result, Settings, Transaction};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use tempfile::TempDir;
 
@@ -630,4 +630,62 @@ fn a_pair_is_popped_once() {
     assert_eq!(popped.len(), 400);
     assert_eq!(popped.into_iter().collect::<std::collections::BTreeSet<_>>().len(), 400);
     assert!(queue.pop_first().unwrap().is_none() && queue.pop_last().unwrap().is_none());
+}
+
+/// MOSS-20's vectors in a transaction: operands upon the snapshot, upon own values, upon nothing.
+#[test]
+fn operands_of_a_transaction_fold_upon_what_it_sees() {
+    let folder = folder();
+    let append = esker::operators::Append::new(":");
+    let settings = Settings::default().merge_operator(append.name());
+    let db = small().merge_operator(append).open(folder.path()).unwrap();
+    let c = db.collection_with("c", &settings).unwrap();
+    for key in ["d", "k", "z"] {
+        c.insert(key, "x").unwrap();
+    }
+    let mut txn = db.begin();
+    for (key, operand) in [("a", "a"), ("a", "b"), ("d", "c"), ("z", "1")] {
+        txn.merge(&c, key, operand).unwrap();
+    }
+    txn.remove(&c, "k").unwrap();
+    txn.merge(&c, "k", "d").unwrap();
+    txn.insert(&c, "m", "x").unwrap();
+    txn.merge(&c, "m", "c").unwrap();
+    txn.save();
+    txn.remove_range(&c, "z"..).unwrap();
+    txn.merge(&c, "z", "2").unwrap();
+    let want = ["a=:a:b ", "d=x:c ", "k=:d ", "m=x:c ", "z=:2 "];
+    let text = |pair: Result<(esker::Key, esker::Value)>| {
+        let (key, value) = pair.unwrap();
+        format!("{}={} ", key.escape_ascii(), value.escape_ascii())
+    };
+    let seen = |txn: &Transaction| {
+        let forward: Vec<_> = txn.iter(&c).unwrap().map(text).collect();
+        let mut backward: Vec<_> = txn.iter(&c).unwrap().rev().map(text).collect();
+        backward.reverse();
+        assert_eq!(forward, backward);
+        for pair in &forward {
+            let (key, value) = pair.trim_end().split_once('=').unwrap();
+            assert_eq!(txn.get(&c, key).unwrap().unwrap(), value);
+            assert!(txn.contains_key(&c, key).unwrap());
+        }
+        forward.concat()
+    };
+    assert_eq!(seen(&txn), want.concat());
+    assert!(txn.roll_back());
+    assert_eq!(seen(&txn), "a=:a:b d=x:c k=:d m=x:c z=x:1 ");
+    txn.commit().unwrap();
+    assert_eq!(super::pairs(c.iter()), "a=:a:b d=x:c k=:d m=x:c z=x:1 ");
+    // Who only merges has read nothing; who looks at what it comes to has.
+    let (mut blind, mut seeing) = (db.begin(), db.begin());
+    blind.merge(&c, "a", "c").unwrap();
+    seeing.merge(&c, "a", "d").unwrap();
+    assert_eq!(seeing.get(&c, "a").unwrap().unwrap(), b":a:b:d");
+    c.merge("a", "e").unwrap();
+    blind.commit().unwrap();
+    assert_eq!(seeing.commit().unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(c.get("a").unwrap().unwrap(), b":a:b:e:c");
+    let mut none = db.begin();
+    let plain = World::new(Lie::InMemory);
+    assert_eq!(none.merge(&plain.c, "1", "2").unwrap_err().kind(), ErrorKind::InvalidArgument);
 }

@@ -5,7 +5,7 @@
 //! 2. Keys are few and alike (prefixes of each other, zeros, 0xff), so that they collide often.
 
 use super::Dice;
-use super::reference::{COLLECTIONS, Change, KeyBytes, Many, Val, Which};
+use super::reference::{COLLECTIONS, Change, KeyBytes, Many, Mix, Val, Which};
 use esker::env::sim::{Sim, Weather};
 use esker::{Access, Compression, Durability, Options};
 use std::collections::BTreeSet;
@@ -102,6 +102,7 @@ impl Setup {
             .sync(self.sync)
             .sync_interval(self.interval)
             .background_compaction(self.background)
+            .merge_operator(Mix)
             .env(world.clone())
     }
 }
@@ -195,6 +196,8 @@ pub struct Author {
     tag: u32,
     /// Whether there are range deletes; what they lie in is compacted in other ways.
     has_ranges: bool,
+    /// Whether there are merge operands.
+    merges: bool,
 }
 
 impl Author {
@@ -202,8 +205,8 @@ impl Author {
         let mut dice = dice.fork();
         let count = dice.pick(&[4, 12, 40]);
         let keys = (0..count).map(|_| key(&mut dice)).collect();
-        let has_ranges = dice.one_in(2);
-        Self { dice, diet, keys, slab, tag: 0, has_ranges }
+        let (has_ranges, merges) = (dice.one_in(2), dice.one_in(2));
+        Self { dice, diet, keys, slab, tag: 0, has_ranges, merges }
     }
 
     /// Values get tags above `tag`.
@@ -253,7 +256,8 @@ impl Author {
         let (which, key) = (self.which(), self.key());
         let val = if self.dice.one_in(4) { None } else { Some(self.val()) };
         let many = (self.has_ranges && self.dice.one_in(8)).then(|| self.many());
-        Change { which, key, val, many }
+        let merges = val.is_some() && self.merges && self.dice.one_in(3);
+        Change { which, key, val, merges, many }
     }
 
     fn bound(&mut self) -> Bound<KeyBytes> {
@@ -275,7 +279,10 @@ impl Author {
     fn ingest(&mut self) -> Step {
         let (which, count) = (self.which(), 1 + self.dice.index(2 * self.keys.len()));
         let keys: BTreeSet<KeyBytes> = (0..count).map(|_| self.key()).collect();
-        let change = |key| Change { which, key, val: Some(self.val()), many: None };
+        let change = |key| {
+            let val = Some(self.val());
+            Change { which, key, val, merges: false, many: None }
+        };
         Step::Ingest(keys.into_iter().map(change).collect())
     }
 

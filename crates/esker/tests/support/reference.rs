@@ -4,6 +4,7 @@
 //! 2. The fingerprint of a state is the sum of hashes of its pairs and of its collections, so a dump
 //!    of a database in any order finds out which versions it may be.
 
+use esker::MergeOperator;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
@@ -73,12 +74,57 @@ impl Val {
     }
 }
 
-/// One operation of a batch: a value, or a removal.
+/// What an operand makes of the value that a key has.
+fn mixed(old: Option<&[u8]>, operand: &[u8]) -> Val {
+    let seed = old.map_or(0, |old| xxh3_64_with_seed(old, 1));
+    let len = (old.map_or(0, <[u8]>::len) + operand.len()) % 900;
+    Val { tag: xxh3_64_with_seed(operand, seed) as u32, len: len as u32 }
+}
+
+/// The merge operator of all collections: an operand is a row of pieces, each after its length, and
+/// what comes out depends on all of them and on their order.
+#[derive(Debug)]
+pub struct Mix;
+
+impl Mix {
+    /// The operand of one piece.
+    pub fn operand(val: Val) -> Vec<u8> {
+        [&val.len.to_le_bytes()[..], &val.bytes()].concat()
+    }
+}
+
+impl MergeOperator for Mix {
+    fn name(&self) -> &str {
+        "mix"
+    }
+
+    fn full(&self, _: &[u8], old: Option<&[u8]>, all: &[&[u8]]) -> Result<Vec<u8>, String> {
+        let mut value = old.map(<[u8]>::to_vec);
+        for operand in all {
+            let mut rest = *operand;
+            while let Some((len, behind)) = rest.split_first_chunk() {
+                let len = u32::from_le_bytes(*len) as usize;
+                let (piece, next) = behind.split_at_checked(len).ok_or("a piece is cut")?;
+                value = Some(mixed(value.as_deref(), piece).bytes());
+                rest = next;
+            }
+        }
+        value.ok_or_else(|| "no piece".to_owned())
+    }
+
+    fn partial(&self, _: &[u8], left: &[u8], right: &[u8]) -> Option<Vec<u8>> {
+        Some([left, right].concat())
+    }
+}
+
+/// One operation of a batch: a value, an operand, or a removal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Change {
     pub which: Which,
     pub key: KeyBytes,
     pub val: Option<Val>,
+    /// Whether `val` is merged, and not put.
+    pub merges: bool,
     /// Removes these instead of the key.
     pub many: Option<Many>,
 }
@@ -119,6 +165,7 @@ impl fmt::Debug for Change {
             return write!(f, "{}-{many:?}", self.which.0);
         }
         match self.val {
+            Some(val) if self.merges => write!(f, "{}[{:?}]+{val:?}", self.which.0, self.key),
             Some(val) => write!(f, "{}[{:?}]={val:?}", self.which.0, self.key),
             None => write!(f, "{}[{:?}]-", self.which.0, self.key),
         }
@@ -205,10 +252,15 @@ impl Reference {
                 continue;
             }
             let versions = self.cells[usize::from(which.0)].entry(change.key.clone()).or_default();
-            let hash = change.val.map_or(0, |val| pair_hash(which, &change.key.0, &val.bytes()));
+            let mut val = change.val;
+            if let Some(operand) = val.filter(|_| change.merges) {
+                let old = versions.last().and_then(|cell| cell.val).map(Val::bytes);
+                val = Some(mixed(old.as_deref(), &operand.bytes()));
+            }
+            let hash = val.map_or(0, |val| pair_hash(which, &change.key.0, &val.bytes()));
             let before = versions.last().map_or(0, |cell| cell.hash);
             sum = sum.wrapping_sub(before).wrapping_add(hash);
-            versions.push(Cell { version, val: change.val, hash });
+            versions.push(Cell { version, val, hash });
         }
         self.sums.push(sum);
     }

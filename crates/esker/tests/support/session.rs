@@ -4,11 +4,13 @@
 
 use super::Tally;
 use super::program::{Setup, Walk, dir};
-use super::reference::{Change, KeyBytes, Many, Reference, Val, Which, collection_hash, pair_hash};
+use super::reference::{
+    Change, KeyBytes, Many, Mix, Reference, Val, Which, collection_hash, pair_hash,
+};
 use esker::env::names::{FileKind, FileName, LOCK};
 use esker::env::sim::Sim;
 use esker::env::{Env, Listed};
-use esker::{Collection, Db, Durability, Range, Result, View};
+use esker::{Collection, Db, Durability, MergeOperator, Range, Result, Settings, View};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -26,12 +28,13 @@ impl Session {
     }
 
     pub fn collection(&self, which: Which) -> Result<Collection> {
-        self.db.collection(which.name())
+        let settings = Settings::default().merge_operator(Mix.name());
+        self.db.collection_with(which.name(), &settings)
     }
 
     /// Writes changes; their collections must be there.
     pub fn write(&self, changes: &[Change], how: Option<Durability>, batch: bool) -> Result<()> {
-        if let ([Change { which, key, val, many }], false) = (changes, batch) {
+        if let ([Change { which, key, val, merges, many }], false) = (changes, batch) {
             let to = self.collection(*which)?;
             let how = how.unwrap_or_else(|| self.db.durability());
             return match (many, val) {
@@ -40,12 +43,13 @@ impl Session {
                 (Some(Many::Range(start, end)), _) => {
                     to.remove_range_with::<&[u8]>((slice(start), slice(end)), how)
                 }
+                (None, Some(val)) if *merges => to.merge_with(&key.0, Mix::operand(*val), how),
                 (None, Some(val)) => to.insert_with(&key.0, val.bytes(), how),
                 (None, None) => to.remove_with(&key.0, how),
             };
         }
         let mut batch = self.db.batch();
-        for Change { which, key, val, many } in changes {
+        for Change { which, key, val, merges, many } in changes {
             let to = self.collection(*which)?;
             match (many, val) {
                 (Some(Many::All), _) => batch.clear(&to)?,
@@ -53,6 +57,7 @@ impl Session {
                 (Some(Many::Range(start, end)), _) => {
                     batch.remove_range::<&[u8]>(&to, (slice(start), slice(end)))?
                 }
+                (None, Some(val)) if *merges => batch.merge(&to, &key.0, Mix::operand(*val))?,
                 (None, Some(val)) => batch.insert(&to, &key.0, val.bytes())?,
                 (None, None) => batch.remove(&to, &key.0)?,
             }
@@ -74,13 +79,15 @@ impl Session {
         Ok(())
     }
 
-    /// Counts what has become of large values since the open. A closed database tells nothing.
+    /// Counts what has become of large values, and of operands, since the open. A closed database tells
+    /// nothing.
     pub fn count_large(&self, tally: &Tally) {
         let stats = self.db.stats();
         tally.add("logs adopted", stats.logs_adopted);
         tally.add("logs copied", stats.logs_copied);
         tally.add("blobs forgotten", stats.blobs_forgotten);
         tally.add("cleanings", stats.cleanings);
+        tally.add("operands folded", stats.operands_folded);
     }
 
     /// The fingerprint of all that is there, walked forward.

@@ -60,7 +60,7 @@ impl Traffic {
 
     fn put(&mut self, which: Which, key: KeyBytes, len_max: u64, dice: &mut Dice) -> Change {
         let len = dice.below(len_max);
-        Change { which, key, val: Some(self.val(len)), many: None }
+        Change { which, key, val: Some(self.val(len)), merges: false, many: None }
     }
 
     /// One operation, or now and then a batch; `slab` says what a large value is.
@@ -85,8 +85,14 @@ impl Traffic {
     }
 
     fn change(&mut self, load: Load, slab: usize, dice: &mut Dice) -> Change {
-        let gone = |which, key| Change { which, key, val: None, many: None };
-        let many = |which, many| Change { which, key: key('k', 0), val: None, many: Some(many) };
+        let gone = |which, key| Change { which, key, val: None, merges: false, many: None };
+        let many = |which, many| Change {
+            which,
+            key: key('k', 0),
+            val: None,
+            merges: false,
+            many: Some(many),
+        };
         match load {
             Load::Sequential => {
                 let (next, first) = self.series;
