@@ -137,8 +137,9 @@ impl<'a, C: Cursor> Folded<'a, C> {
                 Some(verdict) => Some(verdict),
                 None => self.retain.advance()?,
             };
-            let kind = self.retain.lent().map(|entry| entry.kind);
-            if verdict != Some(Verdict::Keep) || kind != Some(Kind::Merge) || !self.gather()? {
+            let is_operand = verdict == Some(Verdict::Keep)
+                && self.retain.lent().is_some_and(|entry| entry.kind == Kind::Merge);
+            if !is_operand || !self.gather()? {
                 return Ok(verdict);
             }
         }

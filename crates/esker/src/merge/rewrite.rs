@@ -143,8 +143,9 @@ impl Rewrite<'_> {
     ) -> Result<Rewritten> {
         let planted = self.plant.and_then(|plant| plant.keep(self.keep));
         let keep = planted.as_ref().unwrap_or(self.keep);
-        let mut folded = Folded::new(cursor, keep, self.rules, self.plant);
-        let mut judge = Judge::new(self.keep, self.rules);
+        let rules = self.rules.as_of_now();
+        let mut folded = Folded::new(cursor, keep, &rules, self.plant);
+        let mut judge = Judge::new(self.keep, &rules);
         let mut blobs = Blobs { tells_kept: self.tells_kept, ..Blobs::default() };
         let mut segments = Vec::new();
         let mut writer: Option<SegmentWriter> = None;
@@ -152,7 +153,7 @@ impl Rewrite<'_> {
         let mut count = 0u64;
         let (mut finished, mut bytes) = (0u64, 0u64);
         let mut borders = self.borders.as_slice();
-        let mut style = Style::new(self.rules, self.options);
+        let mut style = Style::new(&rules, self.options);
         while let Some(Judged { entry, verdict }) = folded.judge_next()? {
             judge.see(&entry, verdict)?;
             if entry.kind == Kind::Blob {
@@ -198,17 +199,10 @@ impl Rewrite<'_> {
         blobs.check()?;
         let tally = folded.tally();
         let output = segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
-        let rewritten = Rewritten {
-            segments,
-            input: input.unwrap_or(tally.input),
-            output,
-            dropped: tally.dropped,
-            created: tally.created,
-            entries: tally.entries,
-            entries_dropped: tally.entries_dropped,
-            kept: blobs.kept,
-            killed: blobs.killed,
-        };
+        let Blobs { kept, killed, .. } = blobs;
+        let input = input.unwrap_or(tally.input);
+        let rewritten =
+            Rewritten { segments, input, output, kept, killed, ..Rewritten::of(&tally) };
         rewritten.check_balance(tally.input)?;
         check_judged(&tally, judge.finish()?)?;
         Ok(rewritten)
@@ -327,6 +321,12 @@ fn check_judged(tally: &Tally, judged: Judgement) -> Result<()> {
 }
 
 impl Rewritten {
+    /// What the figures of a walk say; nothing of what was written.
+    fn of(tally: &Tally) -> Self {
+        let Tally { input, dropped, created, entries, entries_dropped, .. } = *tally;
+        Self { input, dropped, created, entries, entries_dropped, ..Self::default() }
+    }
+
     /// Puts together what the parts of one walk made, in their order; all that was to be walked sums
     /// to `input`.
     ///

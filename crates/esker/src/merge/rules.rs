@@ -4,8 +4,8 @@
 //!   collection id ─▶ Rule       its own, or else that of all
 //! ```
 //!
-//! 1. A rule is replaced whole. Whoever has taken one goes on with it: a rewrite takes it once for
-//!    each collection that it meets.
+//! 1. A rule is replaced whole. Whoever has taken one goes on with it: a rewrite takes all of them when
+//!    it begins.
 
 use super::folds::Folds;
 use super::operator::MergeOperator;
@@ -61,13 +61,20 @@ pub struct Rules {
     /// Whether some collection ever had its own.
     thresholds: AtomicBool,
     /// What came of folding operands.
-    pub folds: Folds,
+    pub folds: Arc<Folds>,
 }
 
 impl Rules {
     /// `common` for every collection that has no rule of its own.
     pub fn of_all(common: Rule) -> Self {
         Self { common: Arc::new(common), ..Self::default() }
+    }
+
+    /// These rules, as they are now: for whoever must not see them change.
+    pub fn as_of_now(&self) -> Self {
+        let own = ArcSwap::new(self.own.load_full());
+        let thresholds = self.have_thresholds().into();
+        Self { common: self.common.clone(), own, thresholds, folds: self.folds.clone() }
     }
 
     /// The rule of a collection. Cost: a search among those that have their own.
