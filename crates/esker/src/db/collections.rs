@@ -92,7 +92,7 @@ impl Db {
     }
 
     /// Deletes a collection, all that lies below it, and their pairs, in one commit: see
-    /// [`WriteBatch::delete_collection`].
+    /// [`WriteBatch::delete_collection`](crate::WriteBatch::delete_collection).
     pub fn delete_collection(&self, collection: &Collection) -> Result<()> {
         let mut batch = self.batch();
         batch.delete_collection(collection)?;
@@ -100,7 +100,7 @@ impl Db {
     }
 
     /// Calls a collection otherwise, with all that lies below it: see
-    /// [`WriteBatch::rename_collection`].
+    /// [`WriteBatch::rename_collection`](crate::WriteBatch::rename_collection).
     pub fn rename_collection(&self, collection: &Collection, path: &str) -> Result<()> {
         let mut batch = self.batch();
         batch.rename_collection(collection, path)?;

@@ -224,8 +224,8 @@ impl Range {
         Ok(Some((key, &self.large)))
     }
 
-    /// The same keys, each with a [`ValueReader`]: no value that lies out of line is read before its
-    /// reader is. The way to walk over values too large to be held, and over keys alone.
+    /// The same keys, each with a [`ValueReader`](crate::ValueReader): no value that lies out of line is
+    /// read before its reader is. The way to walk over values too large to be held, and over keys alone.
     ///
     /// ```
     /// # let folder = tempfile::tempdir().unwrap();
