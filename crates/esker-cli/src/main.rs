@@ -11,10 +11,10 @@
 //!                                                     esker audit DB [--json]
 //! esker backup DB FOLDER [--keep N]                   esker checkpoint DB FOLDER
 //! esker restore FOLDER DB [--number N]                esker export DB C > LINES
-//!                                                     esker import DB C < LINES
+//! esker repair DB                                     esker import DB C < LINES
 //! ```
 //!
-//! 1. Exit 0: done. 1: `get` found nothing, `verify`, `audit` or `backup` damage. 2: an error, told in one line on
+//! 1. Exit 0: done. 1: `get` found nothing, `verify`, `audit`, `backup` or `repair` damage. 2: an error, told in one line on
 //!    standard error. A reader that closes the pipe is no error.
 //! 2. A verb is a file in `verbs/`: its arguments, and `run`. None knows another.
 //! 3. Verbs that only read open the database read-only, and write no byte of it.

@@ -66,6 +66,7 @@ pub use db::collection::{Collection, Snapshot, View};
 pub use db::options::{Compaction, Options};
 pub use db::overlay::TransactionRange;
 pub use db::range::Range;
+pub use db::repair::{LostKey, RepairReport};
 pub use db::report::{Checksum, Damage, RecoveryReport, TornTail, VerifyReport};
 pub use db::scans::{Entries, FailFast, Keys, Readers};
 pub use db::settings::Settings;

@@ -1,5 +1,5 @@
 //! Power loss at every file-system call of what looks after a database: checkpoints, backups,
-//! restores.
+//! restores, repairs.
 //!
 //! ```text
 //!   a database ─▶ for each call n of the work: run it, die at n ─▶ images ─▶ nothing lost?
@@ -9,6 +9,7 @@
 //! 1. The database that is copied opens with all it had, whatever call was the last.
 //! 2. What is copied to is no database, or the whole one: never another.
 //! 3. A backup that was there stays, and is restored as it was; one that is there is whole.
+//! 4. A repair that was cut short is begun again, and gives what one in one piece gives.
 //!
 //! `ESKER_LONG=n` and `ESKER_SEED` work as in the other harnesses.
 
@@ -323,4 +324,97 @@ fn a_restore_that_was_cut_short_is_no_database() {
     for_seeds("restore", 12, restores);
     RESTORES.print("restore");
     RESTORES.must_have_seen(&["whole", "refused"]);
+}
+
+static REPAIRS: Tally = Tally::new();
+
+/// Damages the database as it lies there: files are lost, cut, or have other bytes.
+fn damage(world: &Sim, dice: &mut Dice) {
+    let mut files: Vec<_> = world.list(dir()).unwrap();
+    files.retain(|file| file.is_file && file.name != "LOCK" && file.bytes > 0);
+    let without_manifest = dice.coin();
+    for file in files {
+        let path = dir().join(&file.name);
+        let mut bytes = world.read_file(&path).unwrap();
+        let at = dice.index(bytes.len());
+        if file.name.starts_with("manifest-") {
+            match dice.below(3) {
+                _ if !without_manifest => continue,
+                0 => world.remove(&path).unwrap(),
+                1 => world.write_file(&path, &bytes[..at]).unwrap(),
+                _ => {
+                    bytes[at] ^= 1;
+                    world.write_file(&path, bytes).unwrap();
+                }
+            }
+        } else if dice.one_in(3) {
+            match dice.below(8) {
+                0 => world.remove(&path).unwrap(),
+                1 => world.write_file(&path, &bytes[..at]).unwrap(),
+                _ => {
+                    bytes[at] ^= 1 << dice.below(8);
+                    world.write_file(&path, bytes).unwrap();
+                }
+            }
+        }
+    }
+    world.sync_dir(dir()).unwrap();
+}
+
+fn repairs(seed: u64) -> Checked {
+    let mut dice = Dice::new(seed);
+    let setup = Setup::any(&mut dice, &SLABS);
+    let (world, before) = some_database(&setup, &mut dice)?;
+    damage(&world, &mut dice);
+    let copy = world.snapshot();
+    let report = match setup.options(&copy).repair(dir()) {
+        Ok(report) => report,
+        // A flipped version says that a newer program wrote the file: it is left alone.
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
+        // All files are gone.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(text(error)),
+    };
+    let want = found(&copy, &setup, dir())?.ok_or("what was repaired does not open")?;
+    if want.checksum != report.checksum {
+        return Err("the report has another checksum than the database".into());
+    }
+    REPAIRS.add("repaired", u64::from(report.repaired));
+    REPAIRS.add("whole again", u64::from(report.repaired && want.pairs == before.pairs));
+    REPAIRS.add("files set aside", report.moved.len() as u64);
+    REPAIRS.add("keys lost", report.lost_keys.len() as u64);
+    if !report.repaired {
+        return Ok(());
+    }
+    let again = setup.options(&copy).repair(dir()).map_err(text)?;
+    if again.repaired || again.checksum != want.checksum {
+        return Err(format!("a second repair found something: {again:?}"));
+    }
+    // What an open decides by the calls that were made is decided once.
+    let options = |world: &Arc<Sim>| setup.options(world).blob_threshold(1000);
+    let in_one = world.snapshot();
+    options(&in_one).repair(dir()).map_err(text)?;
+    let want = found(&in_one, &setup, dir())?.ok_or("what was repaired does not open")?;
+    let work = |world: &Arc<Sim>| options(world).repair(dir()).map(drop);
+    let calls = at_every_call(&world, &setup, &mut dice, work, |image| {
+        REPAIRS.add("images", 1);
+        let report = options(image).repair(dir()).map_err(text)?;
+        REPAIRS.add("begun again", u64::from(report.repaired));
+        let left = found(image, &setup, dir())?.ok_or("what was repaired does not open")?;
+        if left.pairs != want.pairs {
+            let lost = want.pairs.iter().filter(|(key, value)| left.pairs.get(*key) != Some(value));
+            return Err(format!("a repair begun again lost {} pairs: {report:?}", lost.count()));
+        }
+        Ok(())
+    })?;
+    REPAIRS.add("calls", calls);
+    Ok(())
+}
+
+/// HEST-17, SST-21: a crash at any call of a repair loses nothing that a repair in one piece finds.
+#[test]
+fn a_repair_that_was_cut_short_is_begun_again_and_loses_nothing() {
+    for_seeds("repair", 4, repairs);
+    REPAIRS.print("repair");
+    REPAIRS.must_have_seen(&["repaired", "begun again"]);
 }

@@ -13,6 +13,7 @@ mod load;
 mod log;
 mod manifest;
 mod put;
+mod repair;
 mod restore;
 mod rm;
 mod scan;
@@ -43,6 +44,7 @@ pub(crate) enum Verb {
     Checkpoint(checkpoint::Checkpoint),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    Repair(repair::Repair),
     Log(log::Log),
     Segment(segment::Segment),
     Blob(blob::Blob),
@@ -68,6 +70,7 @@ pub(crate) fn run(verb: Verb) -> Result<Outcome> {
         Verb::Checkpoint(verb) => verb.run(),
         Verb::Backup(verb) => verb.run(),
         Verb::Restore(verb) => verb.run(),
+        Verb::Repair(verb) => verb.run(),
         Verb::Log(verb) => verb.run(),
         Verb::Segment(verb) => verb.run(),
         Verb::Blob(verb) => verb.run(),

@@ -1,4 +1,4 @@
-//! Copies of databases: made, refused, and equal.
+//! Copies of databases: made, refused, and equal; and what a repair makes of damaged ones.
 
 use crate::bench::{Bench, noise};
 use std::path::Path;
@@ -136,4 +136,59 @@ fn remove(folder: &Path) {
     if folder.exists() {
         std::fs::remove_dir_all(folder).expect("a folder of a test");
     }
+}
+
+/// The files of a database whose names begin so.
+fn names(folder: &Path, kind: &str) -> Vec<std::path::PathBuf> {
+    let entries =
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one").path());
+    let mut names: Vec<_> = entries
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(kind)))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_repair_says_what_is_lost_and_leaves_a_whole_database_alone() {
+    let bench = some_pairs();
+    assert_eq!(bench.run("repair db").ok(), "whole: nothing was changed\n");
+    for manifest in names(&bench.path("db"), "manifest-") {
+        std::fs::remove_file(manifest).expect("a manifest");
+    }
+    let text = bench.run("repair db").ok();
+    assert!(text.contains("want a manifest") && text.contains("\nrepaired: "), "{text}");
+    bench.run("unload db again").ok();
+    assert_eq!(bench.tree("again"), bench.tree("files"));
+    let segment = &names(&bench.path("db"), "seg-")[0];
+    let mut bytes = std::fs::read(segment).expect("a segment");
+    bytes[9] ^= 1;
+    std::fs::write(segment, bytes).expect("a segment");
+    let run = bench.run("repair db");
+    let text = String::from_utf8(run.out).expect("text");
+    assert_eq!((run.code, run.err.as_str()), (Some(1), ""), "{text}");
+    assert!(text.contains("\nmoved: lost/seg-") && text.starts_with("seg-"), "{text}");
+    assert_eq!(bench.run("repair db").ok(), "whole: nothing was changed\n");
+    assert!(bench.run("repair none").error().contains("none has no database"));
+}
+
+/// F-14: whatever the moment, the next repair finds all that one in one piece would have found.
+#[test]
+fn a_repair_killed_fifty_times_loses_nothing() {
+    let bench = some_pairs();
+    bench.run_with("put db default huge", &noise(9, 4 << 20)).ok();
+    bench.run("backup db backups").ok();
+    bench.run("unload db whole").ok();
+    let mut at_work = 0;
+    for kill in 0..KILLS {
+        for manifest in names(&bench.path("db"), "manifest-") {
+            std::fs::remove_file(manifest).expect("a manifest");
+        }
+        at_work += u64::from(killed(&bench, "repair db", moment(kill, 60)));
+    }
+    assert!(at_work > 0, "no repair was killed while it was at work");
+    bench.run("repair db");
+    assert!(bench.run("verify db").ok().starts_with("whole: "));
+    bench.run("unload db again").ok();
+    assert!(bench.tree("again") == bench.tree("whole"));
 }

@@ -20,6 +20,7 @@ mod format;
 mod handle;
 mod live;
 mod reader;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -27,6 +28,7 @@ mod writer;
 pub use handle::{Blob, BlobShelf};
 pub use live::LiveBlobs;
 pub use reader::BlobReader;
+pub use salvage::Values;
 pub use writer::BlobWriter;
 
 use crate::base::blob::{Address, BlobRef};

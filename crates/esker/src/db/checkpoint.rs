@@ -21,7 +21,7 @@ use super::folder::{self, Target};
 use super::report::Checksum;
 use crate::base::error::{Error, Result};
 use crate::env::names::{FileKind, FileName};
-use crate::env::path_in;
+use crate::env::{Env, path_in};
 use crate::manifest::{State, Store};
 use crate::tree::version::Version;
 use std::io;
@@ -133,7 +133,7 @@ impl Moment {
             report.bytes += bytes;
             progress(report.bytes, total);
         }
-        write_manifest(target, self.state.clone())?;
+        write_manifest(&target.env, &target.dir, self.state.clone())?;
         Ok(report)
     }
 }
@@ -151,9 +151,9 @@ pub(super) fn files_of(state: &State) -> impl Iterator<Item = (FileName, u64)> {
 }
 
 /// Makes a database of the files in a folder: their names durable, then what `state` says of them.
-pub(super) fn write_manifest(target: &Target, mut state: State) -> Result<()> {
-    folder::sync(&*target.env, &target.dir)?;
+pub(super) fn write_manifest(env: &Arc<dyn Env>, dir: &Path, mut state: State) -> Result<()> {
+    folder::sync(&**env, dir)?;
     let id = state.next_file;
     state.next_file = id.next();
-    Store::create(&target.env, &target.dir, id, &state).map(drop)
+    Store::create(env, dir, id, &state).map(drop)
 }

@@ -32,6 +32,7 @@ pub(crate) mod overlay;
 mod parts;
 mod publish;
 pub(crate) mod range;
+pub(crate) mod repair;
 pub(crate) mod report;
 pub(crate) mod scans;
 pub(crate) mod settings;

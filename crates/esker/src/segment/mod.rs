@@ -25,6 +25,7 @@ mod index;
 mod point;
 mod properties;
 mod reader;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -36,4 +37,5 @@ pub use filter::filter_bits;
 pub use point::Held;
 pub use properties::SegmentMeta;
 pub use reader::{Description, RangeTombstone, SegmentReader};
+pub use salvage::{Salvaged, salvage};
 pub use writer::{SegmentWriter, WriterOptions};

@@ -582,7 +582,7 @@ fn read_exact(file: &dyn File, id: FileId, buffer: &mut [u8], at: u64) -> Result
     })
 }
 
-fn read_tombstone(input: &mut Decoder<'_>) -> Option<RangeTombstone> {
+pub(super) fn read_tombstone(input: &mut Decoder<'_>) -> Option<RangeTombstone> {
     let start = input.length_prefixed()?.into();
     let end = input.length_prefixed()?.into();
     let (seq, kind) = unpack_tag(input.u64()?)?;

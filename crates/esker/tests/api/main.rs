@@ -6,6 +6,7 @@
 //! | `collections` | nested collections: created, renamed, deleted in batches; what races with that |
 //! | `ranges` | the range matrix, bounds, prefixes, both ends |
 //! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
+//! | `repair` | whatever is lost or damaged: what is left is a whole database, and the loss is told |
 //! | `scans` | failing fast, keys alone, what was removed, seeks |
 //! | `settings` | what is set for a collection: kept, changed, and used where it is written |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
@@ -35,6 +36,7 @@ mod large;
 mod packed;
 mod ranges;
 mod removals;
+mod repair;
 mod scans;
 mod settings;
 mod snapshots;

@@ -74,7 +74,7 @@ impl Options {
             })?;
         }
         verify(self, &target, &listing.state)?;
-        write_manifest(&target, listing.state)?;
+        write_manifest(&target.env, &target.dir, listing.state)?;
         Ok(backup)
     }
 
