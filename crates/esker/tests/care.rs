@@ -414,7 +414,7 @@ fn repairs(seed: u64) -> Checked {
 /// HEST-17, SST-21: a crash at any call of a repair loses nothing that a repair in one piece finds.
 #[test]
 fn a_repair_that_was_cut_short_is_begun_again_and_loses_nothing() {
-    for_seeds("repair", 4, repairs);
+    for_seeds("repair", 2, repairs);
     REPAIRS.print("repair");
     REPAIRS.must_have_seen(&["repaired", "begun again"]);
 }

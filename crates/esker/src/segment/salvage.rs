@@ -25,10 +25,12 @@ use crate::base::key::{Entry, Kind};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// A piece whose length nobody knows is looked for up to this length, and
+/// The longest piece that is found without an index where the one before it ends, and
 const UNKNOWN_BYTES_MAX: usize = 64 << 10;
-/// behind damage that no index leads over, at so many places: some seconds.
-const PLACES_MAX: u64 = 16 << 10;
+/// the longest one behind damage that no index leads over,
+const RESYNC_BYTES_MAX: usize = 8 << 10;
+/// at so many places: a damaged block of the usual length is passed, in less than a second.
+const PLACES_MAX: u64 = 6 << 10;
 
 /// What was found, and where nothing was.
 #[derive(Debug, Default)]
@@ -42,7 +44,8 @@ pub struct Salvaged {
 /// Gives `each` every entry that can be read of segment `id`, whose file has these bytes. In order,
 /// but for range deletes, which may come twice.
 ///
-/// Cost: one pass; of what no index leads to, some 20 ns a byte, and seconds for a damaged block.
+/// Cost: one pass; of what no index leads to, some 20 ns a byte, and up to a second for a damaged
+/// block.
 pub fn salvage(bytes: &[u8], id: FileId, each: &mut dyn FnMut(&Entry<'_>)) -> Salvaged {
     let footer_at = bytes.len().saturating_sub(FOOTER_BYTES);
     let footer = bytes.get(footer_at..).unwrap_or_default();
@@ -91,21 +94,17 @@ impl File<'_> {
     }
 
     /// Where the piece ends that begins at `at`, tried byte by byte.
-    fn end_of(&self, at: u64, limit: u64) -> Option<u64> {
+    fn end_of(&self, at: u64, limit: u64, longest: usize) -> Option<u64> {
         let start = to_usize(at);
-        let most = to_usize(limit.saturating_sub(at)).min(UNKNOWN_BYTES_MAX);
+        let most = to_usize(limit.saturating_sub(at)).min(longest);
         let bytes = self.bytes.get(start..start.saturating_add(most))?;
         let mut crc = crc32c::crc32c(b"");
-        let (file, place) = (self.id.0.to_le_bytes(), at.to_le_bytes());
+        let place = [self.id.0.to_le_bytes(), at.to_le_bytes()].concat();
         let found = bytes.windows(TRAILER_BYTES).position(|window| {
             let Some((&compression, sum)) = window.split_first() else { return false };
-            let here = crc;
             crc = crc32c::crc32c_append(crc, &[compression]);
             // The three kinds there are: most bytes are none of them, and cost nothing more.
-            compression <= 2 && {
-                let tail = [&[compression][..], &file, &place].concat();
-                crc32c::crc32c_append(here, &tail).to_le_bytes() == *sum
-            }
+            compression <= 2 && crc32c::crc32c_append(crc, &place).to_le_bytes() == *sum
         })?;
         Some(at.saturating_add(to_u64(found + TRAILER_BYTES)))
     }
@@ -117,7 +116,7 @@ impl File<'_> {
         while at < region.end {
             let by_index = known.get(&at).map(|len| at.saturating_add(*len));
             let end = by_index.filter(|end| self.piece(at..*end).is_some());
-            if let Some(end) = end.or_else(|| self.end_of(at, region.end)) {
+            if let Some(end) = end.or_else(|| self.end_of(at, region.end, UNKNOWN_BYTES_MAX)) {
                 let payload = self.piece(at..end);
                 if !each(self, at..end, payload) {
                     return;
@@ -137,7 +136,7 @@ impl File<'_> {
     /// Where the next whole piece begins behind `at`; the end if none is near.
     fn resync(&self, at: u64, end: u64) -> u64 {
         let mut places = at.saturating_add(1)..end.min(at.saturating_add(PLACES_MAX));
-        places.find(|place| self.end_of(*place, end).is_some()).unwrap_or(end)
+        places.find(|place| self.end_of(*place, end, RESYNC_BYTES_MAX).is_some()).unwrap_or(end)
     }
 
     /// Where the data blocks lie, as far as the index can be read.
