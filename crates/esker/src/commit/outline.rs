@@ -29,7 +29,7 @@ use std::sync::Arc;
 pub struct Outline {
     /// Values from this length on are out of line, where their collection has no rule for it.
     pub least: usize,
-    /// How they are stored.
+    /// How they are stored, where their collection has no rule for it.
     pub compression: Compression,
     /// What holds for each collection.
     pub rules: Arc<Rules>,
@@ -68,14 +68,15 @@ impl<'a, O: Ops> Outlined<'a, O> {
     ///
     /// Cost: one pass over the large values, for their digests, and one to pack them.
     pub fn of(ops: &'a O, outline: &Outline) -> Option<Self> {
-        let has_own = outline.rules.have_thresholds();
+        let has_own = outline.rules.have_outlines();
         let (mut bytes, mut places) = (Vec::new(), Vec::new());
         for (index, op) in ops.iter().enumerate() {
             if op.kind != Kind::Put || op.value.len() < BLOB_BYTES_MIN {
                 continue;
             }
             let is_long = op.value.len() >= outline.least;
-            let own = if has_own { outline.rules.of(op.collection).blob_threshold } else { None };
+            let rule = has_own.then(|| outline.rules.of(op.collection));
+            let own = rule.as_ref().and_then(|rule| rule.blob_threshold);
             let is_outside = own.map_or(is_long, |own| op.value.len() >= own);
             if !is_outside && !is_long {
                 continue;
@@ -83,7 +84,9 @@ impl<'a, O: Ops> Outlined<'a, O> {
             let start = bytes.len();
             bytes.extend_from_slice(&IN_LINE);
             if is_outside {
-                let blob = pack(op.value, outline.compression, &mut bytes);
+                let own = rule.and_then(|rule| rule.blob_compression);
+                let compression = own.unwrap_or(outline.compression);
+                let blob = pack(op.value, compression, &mut bytes);
                 put_ref(&mut bytes, start, &blob);
             }
             let is_packed = bytes.len() > start + BlobRef::BYTES;

@@ -103,6 +103,7 @@ impl Core {
     ) -> Result<()> {
         let rule = self.rules.of(collection);
         let least = rule.blob_threshold.unwrap_or(self.options.blob_threshold);
+        let compression = rule.blob_compression.unwrap_or(self.options.blob_compression);
         let policy = Policy { flush_bytes: self.options.slab() as u64, ..self.options.compaction };
         let view = self.views.load_full();
         let total_bytes = view.version.segments().map(|segment| segment.meta().bytes).sum();
@@ -138,7 +139,7 @@ impl Core {
             };
             let blob;
             let (kind, value) = if value.len() >= least {
-                blob = sorted.large.put(value)?.encode();
+                blob = sorted.large.put(value, compression)?.encode();
                 (Kind::Blob, &blob[..])
             } else {
                 (Kind::Put, value)

@@ -16,6 +16,7 @@
 use super::core::{Core, Writing};
 use super::steps::{Held, Want};
 use crate::base::blob::{Address, BlobRef, Codec};
+use crate::base::codec::Compression;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::base::key::{Entry, Kind, hash_full_key};
@@ -387,8 +388,9 @@ impl<'a> Outside<'a> {
         Self { core, writing, open: None, packed, done, written }
     }
 
-    /// Writes `value`; what takes its place. Errors: `Io`, and none can be written any more.
-    pub(super) fn put(&mut self, value: &[u8]) -> Result<BlobRef> {
+    /// Writes `value`, packed so if that is worth it; what takes its place. Errors: `Io`, and none can
+    /// be written any more.
+    pub(super) fn put(&mut self, value: &[u8], compression: Compression) -> Result<BlobRef> {
         if self.open.as_ref().is_some_and(|open| open.stored >= self.core.options.log_bytes()) {
             self.finish()?;
         }
@@ -403,7 +405,7 @@ impl<'a> Outside<'a> {
         };
         let address = Address::new(open.id, open.stored).ok_or_else(no_addresses)?;
         self.packed.clear();
-        let blob = pack(value, self.core.options.blob_compression, &mut self.packed);
+        let blob = pack(value, compression, &mut self.packed);
         let stored = if blob.codec == Codec::Raw { value } else { &self.packed };
         let blob = BlobRef { address, ..blob };
         open.writer.add(&blob, stored)?;

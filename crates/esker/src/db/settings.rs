@@ -3,6 +3,7 @@
 //! ```text
 //!   record    … ‖ field*         field = tag: u8 ‖ len: varint ‖ bytes          tags ascend
 //!   tags      1 compression  2 blob threshold  3 merge operator  4 filter  5 prefix filter
+//!             6 blob compression
 //! ```
 //!
 //! 1. What is not set is as the [`Options`] of the open say.
@@ -45,6 +46,8 @@ pub struct Settings {
     pub compression: Option<Compression>,
     /// See [`Settings::blob_threshold`].
     pub blob_threshold: Option<usize>,
+    /// See [`Settings::blob_compression`].
+    pub blob_compression: Option<Compression>,
     /// See [`Settings::merge_operator`].
     pub merge_operator: Option<String>,
     /// See [`Settings::filter`].
@@ -66,6 +69,14 @@ impl Settings {
     #[must_use]
     pub fn blob_threshold(mut self, bytes: usize) -> Self {
         self.blob_threshold = Some(bytes.max(BLOB_BYTES_MIN));
+        self
+    }
+
+    /// How values out of line are stored, packed where that saves an eighth. See
+    /// [`Options::blob_compression`].
+    #[must_use]
+    pub fn blob_compression(mut self, compression: Compression) -> Self {
+        self.blob_compression = Some(compression);
         self
     }
 
@@ -110,6 +121,7 @@ impl Settings {
             return too_large("prefix_filter", to_u64(bytes), to_u64(KEY_BYTES_MAX));
         }
         self.compression.unwrap_or_default().check()?;
+        self.blob_compression.unwrap_or_default().check()?;
         match &self.merge_operator {
             Some(name) if options.operators.find(name).is_none() => {
                 let message = format!("setting merge_operator: {name:?} is not registered");
@@ -130,12 +142,14 @@ impl Settings {
             filter_bits_per_key: self.filter,
             prefix_filter: self.prefix_filter,
             blob_threshold: self.blob_threshold,
+            blob_compression: self.blob_compression,
         }
     }
 
     /// The fields, as a record has them.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let Self { compression, blob_threshold, merge_operator, filter, prefix_filter } = self;
+        let Self { compression, blob_threshold, blob_compression, .. } = self;
+        let Self { merge_operator, filter, prefix_filter, .. } = self;
         let mut field = |tag: u8, bytes: Option<Vec<u8>>| {
             if let Some(bytes) = bytes {
                 out.push(tag);
@@ -153,6 +167,7 @@ impl Settings {
         field(3, merge_operator.as_ref().map(|name| name.as_bytes().to_vec()));
         field(4, filter.map(|bits| number(bits.into())));
         field(5, prefix_filter.map(|bytes| number(to_u64(bytes))));
+        field(6, blob_compression.map(|compression| vec![compression_byte(compression)]));
     }
 
     /// The settings that [`Settings::encode`] wrote. Errors: `Unsupported` for what a newer version
@@ -194,6 +209,7 @@ impl Settings {
                 let bytes = Some(size()?).filter(|bytes| *bytes <= KEY_BYTES_MAX);
                 self.prefix_filter = Some(bytes.ok_or_else(|| odd("a prefix of a key"))?);
             }
+            6 => self.blob_compression = Some(compression_of(bytes)?),
             _ => return Err(newer(format_args!("setting {tag}"))),
         }
         Ok(())
@@ -203,10 +219,13 @@ impl Settings {
 /// What is set, as `name=value`, with a space between.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { compression, blob_threshold, merge_operator, filter, prefix_filter } = self;
+        let Self { compression, blob_threshold, blob_compression, .. } = self;
+        let Self { merge_operator, filter, prefix_filter, .. } = self;
+        let name = |compression: &Compression| format!("{compression:?}").to_lowercase();
         let set = [
-            compression.map(|it| format!("compression={}", format!("{it:?}").to_lowercase())),
+            compression.as_ref().map(|it| format!("compression={}", name(it))),
             blob_threshold.map(|bytes| format!("blob-threshold={bytes}")),
+            blob_compression.as_ref().map(|it| format!("blob-compression={}", name(it))),
             merge_operator.as_ref().map(|name| format!("merge-operator={name}")),
             filter.map(|bits| format!("filter={bits}")),
             prefix_filter.map(|bytes| format!("prefix-filter={bytes}")),
@@ -247,6 +266,7 @@ mod tests {
 
     fn all() -> Settings {
         let settings = Settings::default().compression(Compression::Lz4).blob_threshold(1000);
+        let settings = settings.blob_compression(Compression::Lz4);
         settings.merge_operator("max").filter(12).prefix_filter(8)
     }
 
@@ -261,7 +281,7 @@ mod tests {
     fn settings_come_back_from_their_bytes() {
         assert_eq!(
             encoded(&all()),
-            b"\x01\x01\x01\x02\x02\xe8\x07\x03\x03max\x04\x01\x0c\x05\x01\x08"
+            b"\x01\x01\x01\x02\x02\xe8\x07\x03\x03max\x04\x01\x0c\x05\x01\x08\x06\x01\x01"
         );
         for settings in [all(), Settings::default(), Settings::default().blob_threshold(usize::MAX)]
         {
@@ -274,7 +294,7 @@ mod tests {
     fn bytes_that_are_no_settings_are_errors() {
         let bytes = encoded(&all());
         for len in 0..bytes.len() {
-            let whole = [0, 3, 7, 12, 15].contains(&len);
+            let whole = [0, 3, 7, 12, 15, 18].contains(&len);
             assert_eq!(Settings::decode(Decoder::new(&bytes[..len])).is_ok(), whole, "{len}");
         }
         let kind = |bytes: &[u8]| Settings::decode(Decoder::new(bytes)).unwrap_err().kind();

@@ -32,9 +32,15 @@ pub struct Rule {
     pub prefix_filter: Option<usize>,
     /// From how many bytes on its values lie out of line, if not as those of all.
     pub blob_threshold: Option<usize>,
+    /// How those are stored, if not as those of all.
+    pub blob_compression: Option<Compression>,
 }
 
 impl Rule {
+    fn has_outline(&self) -> bool {
+        self.blob_threshold.is_some() || self.blob_compression.is_some()
+    }
+
     /// How a segment with its entries is written, where all others are written as `common` says.
     pub fn writer(&self, common: WriterOptions) -> WriterOptions {
         WriterOptions {
@@ -58,8 +64,8 @@ type Shards = BTreeMap<u32, Arc<Shard>>;
 pub struct Rules {
     common: Arc<Rule>,
     own: ArcSwap<Shards>,
-    /// Whether some collection ever had its own.
-    thresholds: AtomicBool,
+    /// Whether some collection ever had one of its own for large values.
+    outlines: AtomicBool,
     /// What came of folding operands.
     pub folds: Arc<Folds>,
 }
@@ -73,8 +79,8 @@ impl Rules {
     /// These rules, as they are now: for whoever must not see them change.
     pub fn as_of_now(&self) -> Self {
         let own = ArcSwap::new(self.own.load_full());
-        let thresholds = self.have_thresholds().into();
-        Self { common: self.common.clone(), own, thresholds, folds: self.folds.clone() }
+        let outlines = self.have_outlines().into();
+        Self { common: self.common.clone(), own, outlines, folds: self.folds.clone() }
     }
 
     /// The rule of a collection. Cost: a search among those that have their own.
@@ -84,15 +90,15 @@ impl Rules {
         shard.and_then(|shard| shard.get(&collection)).unwrap_or(&self.common).clone()
     }
 
-    /// Whether some collection has a threshold of its own, so that one must ask.
+    /// Whether some collection has its own rule for large values, so that one must ask.
     #[inline]
-    pub fn have_thresholds(&self) -> bool {
-        self.thresholds.load(Relaxed)
+    pub fn have_outlines(&self) -> bool {
+        self.outlines.load(Relaxed)
     }
 
     /// Gives a collection a rule of its own. Cost: a copy of some hundred pointers.
     pub fn set(&self, collection: CollectionId, rule: Rule) {
-        self.thresholds.fetch_or(rule.blob_threshold.is_some(), Relaxed);
+        self.outlines.fetch_or(rule.has_outline(), Relaxed);
         let (place, rule) = (collection.0 >> SHARD_BITS, Arc::new(rule));
         self.own.rcu(|own| {
             let mut own = Shards::clone(own);
@@ -105,7 +111,7 @@ impl Rules {
     pub fn set_all(&self, rules: impl IntoIterator<Item = (CollectionId, Rule)>) {
         let mut own = Shards::new();
         for (collection, rule) in rules {
-            self.thresholds.fetch_or(rule.blob_threshold.is_some(), Relaxed);
+            self.outlines.fetch_or(rule.has_outline(), Relaxed);
             let shard = own.entry(collection.0 >> SHARD_BITS).or_default();
             Arc::make_mut(shard).insert(collection, Arc::new(rule));
         }

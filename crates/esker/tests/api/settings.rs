@@ -177,3 +177,30 @@ fn values_are_large_from_where_their_collection_says() {
         }
     }
 }
+
+/// Large values are packed as their collection says, written or ingested.
+#[test]
+fn large_values_are_packed_as_their_collection_says() {
+    let folder = folder();
+    let (db, plain) = open(folder.path());
+    let settings = Settings::default().blob_compression(Compression::Lz4);
+    let packed = db.collection_with("packed", &settings).unwrap();
+    let blob_bytes = || {
+        db.flush().unwrap();
+        db.stats().blob_live_bytes
+    };
+    packed.insert("a", vec![7; 100_000]).unwrap();
+    packed.ingest([("b", vec![7; 100_000])]).unwrap();
+    let few = blob_bytes();
+    assert!(few < 20_000, "{few} bytes");
+    plain.insert("a", vec![7; 100_000]).unwrap();
+    plain.ingest([("b", vec![7; 100_000])]).unwrap();
+    let many = blob_bytes();
+    assert!(many >= 200_000, "{many} bytes");
+    for collection in [&plain, &packed] {
+        assert_eq!(
+            collection.iter().filter(|it| it.as_ref().unwrap().1 == [7; 100_000]).count(),
+            2
+        );
+    }
+}
