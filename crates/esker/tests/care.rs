@@ -396,7 +396,12 @@ fn repairs(seed: u64) -> Checked {
     options(&in_one).repair(dir()).map_err(text)?;
     let want = found(&in_one, &setup, dir())?.ok_or("what was repaired does not open")?;
     let work = |world: &Arc<Sim>| options(world).repair(dir()).map(drop);
+    let mut fork = dice.fork();
     let calls = at_every_call(&world, &setup, &mut dice, work, |image| {
+        // Where indexes are damaged a repair searches byte by byte: of the images some are enough.
+        if support::long() == 1 && !fork.one_in(6) {
+            return Ok(());
+        }
         REPAIRS.add("images", 1);
         let report = options(image).repair(dir()).map_err(text)?;
         REPAIRS.add("begun again", u64::from(report.repaired));
