@@ -14,7 +14,7 @@
 //!    again, and what it has written is found once more: each (key, number) is taken once.
 //! 2. Every entry of the new database was under a checksum that was right; every large value has its
 //!    digest. Every version is kept, deletes and range deletes too: so no order of files is needed
-//!    to know which is newer (`docs/decisions/0016-repair-merges-everything.md`).
+//!    to know which is newer (`docs/decisions/0018-repair-merges-everything.md`).
 //! 3. Where a large value cannot be read, its key is absent from there on: never has an older value
 //!    its place. The keys are told.
 //! 4. A file in which anything could not be read is moved to the folder `lost`, never removed; if a
