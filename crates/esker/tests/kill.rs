@@ -24,7 +24,7 @@
 #![expect(clippy::disallowed_methods, reason = "processes, files and time are what it is about")]
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
-use esker::{Access, Collection, Db, Durability, Options};
+use esker::{Access, Collection, Compression, Db, Durability, Options};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -34,6 +34,8 @@ use std::time::{Duration, Instant};
 
 const THREADS: u32 = 3;
 const COLLECTIONS: [&str; 3] = ["one", "two", "three"];
+/// Values from this length on are out of line: every fourth.
+const LARGE: usize = 300;
 const ENV_DIR: &str = "ESKER_TEST_KILL_DIR";
 const ENV_SEED: &str = "ESKER_TEST_KILL_SEED";
 
@@ -77,7 +79,9 @@ impl Turn {
         }
         let len = if chance.below(40) == 0 { chance.below(40_000) } else { chance.below(400) };
         let mut value = format!("turn {turn} ").into_bytes();
-        value.resize(value.len() + len as usize, turn as u8);
+        // Every other value packs well.
+        let packs = chance.below(2) == 0;
+        value.extend((0..len).map(|_| if packs { turn as u8 } else { chance.below(256) as u8 }));
         (collection, key, Some(value))
     }
 
@@ -118,6 +122,8 @@ fn options(access: Access) -> Options {
         .slab_bytes(64 << 10)
         .memory_budget(2 << 20)
         .sync_interval(Some(Duration::from_millis(20)))
+        .blob_threshold(LARGE)
+        .blob_compression(Compression::Lz4)
         .access(access)
 }
 
@@ -179,6 +185,8 @@ struct Lane {
     replayed: u64,
     torn: u64,
     orphans: u64,
+    /// Files of large values, at all looks together.
+    blobs: u64,
 }
 
 impl Lane {
@@ -193,6 +201,7 @@ impl Lane {
             replayed: 0,
             torn: 0,
             orphans: 0,
+            blobs: 0,
         }
     }
 
@@ -258,6 +267,7 @@ impl Lane {
         self.replayed += db.recovery().operations_replayed;
         self.torn += db.recovery().torn.len() as u64;
         self.orphans += db.recovery().orphans_removed.len() as u64;
+        self.blobs += db.stats().blobs;
         let found = Self::read(&db);
         for (thread, own) in found.iter().enumerate().take(THREADS as usize) {
             let turns = acknowledged(self.dir.path(), thread as u32);
@@ -293,6 +303,9 @@ impl Lane {
                 let (key, value) = pair.unwrap();
                 let text = String::from_utf8(key.to_vec()).unwrap();
                 assert_eq!(collection.get(&text).unwrap().as_ref(), Some(&value), "{text}");
+                let mut piecewise = Vec::new();
+                collection.reader(&text).unwrap().unwrap().read_to_end(&mut piecewise).unwrap();
+                assert!(value == piecewise, "{text}");
                 let thread: usize = text.split(' ').next().unwrap().parse().unwrap();
                 found[thread].insert((index, text), value.to_vec());
                 keys.push(key);
@@ -340,13 +353,15 @@ fn run_lane(seed: u64) {
     }
     println!(
         "F-14 {lane}: {kills} kills in {:.1} s, {} of them with a write in flight that survived; \
-         {} operations replayed, {} torn tails, {} orphans removed",
+         {} operations replayed, {} torn tails, {} orphans removed, {} files of large values seen",
         started.elapsed().as_secs_f32(),
         lane.in_flight,
         lane.replayed,
         lane.torn,
         lane.orphans,
+        lane.blobs,
     );
+    assert!(lane.blobs > u64::from(kills), "{lane}: too few large values to be a test");
     assert!(lane.turns.iter().sum::<u32>() > kills, "{lane}: too little was written to be a test");
 }
 

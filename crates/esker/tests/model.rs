@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use support::program::{Author, Diet, Setup, Step, Walk, dir};
 use support::reference::{KeyBytes, Reference, Val, Which};
-use support::session::{self, Session, begin, begin_view, same_value, wanted};
+use support::session::{self, Session, begin, begin_view, same_parts, same_value, wanted};
 use support::{Dice, LARGE, Tally, for_seeds, guarded, listed, shrink, wanted_seed};
 
 static TALLY: Tally = Tally::new();
@@ -170,6 +170,10 @@ impl Run {
         let want = self.reference.get(which, key, self.reference.version());
         let found = collection.get(&key.0).map_err(text)?;
         same_value(found.as_deref(), want)?;
+        if self.dice.one_in(4) {
+            let reader = collection.reader(&key.0).map_err(text)?;
+            same_parts(|range| collection.get_range(&key.0, range), reader, want, &mut self.dice)?;
+        }
         if collection.contains_key(&key.0).map_err(text)? != want.is_some() {
             return Err(format!("contains_key is wrong, want {want:?}"));
         }
@@ -220,7 +224,10 @@ impl Run {
         let mut want = wanted(&self.reference, walk, *version);
         take(&mut begin_view(&view, walk), &mut want, walk)?;
         let found = view.get(&key.0).map_err(text)?;
-        same_value(found.as_deref(), self.reference.get(walk.which, key, *version))
+        let want = self.reference.get(walk.which, key, *version);
+        same_value(found.as_deref(), want)?;
+        let reader = view.reader(&key.0).map_err(text)?;
+        same_parts(|range| view.get_range(&key.0, range), reader, want, &mut self.dice)
     }
 
     /// Closes. Iterators that were open stay usable; the handle does not.

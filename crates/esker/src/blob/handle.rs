@@ -73,6 +73,11 @@ impl Blob {
         self.open(self.shelf.places.seat())?.walk(each)
     }
 
+    /// [`BlobReader::refs`], through a reader of its own as [`Blob::walk`].
+    pub fn refs(&self, each: impl FnMut(&BlobRef) -> Result<()>) -> Result<()> {
+        self.open(self.shelf.places.seat())?.refs(each)
+    }
+
     /// Says that the durable manifest no longer names it.
     pub fn doom(&self) {
         self.doomed.store(true, Ordering::Release);

@@ -136,14 +136,12 @@ impl BlobReader {
         read_value(&*self.file, self.name(), self.meta.bytes, blob, at)
     }
 
-    /// The bytes of `blob` as they are stored, which were verified to be the value.
+    /// The bytes of `blob` as they are stored: what the disk gave. Who copies them verifies them.
     ///
-    /// Cost and errors: as of [`BlobReader::read`].
+    /// Cost and errors: as of [`BlobReader::read`], but that nothing is passed over.
     pub fn read_stored(&self, blob: &BlobRef) -> Result<Vec<u8>> {
         let at = self.locate(blob)?;
-        let stored = read_stored(&*self.file, self.name(), at, to_usize(u64::from(blob.stored)))?;
-        decode(self.name(), blob, at, &stored)?;
-        Ok(stored)
+        read_stored(&*self.file, self.name(), at, to_usize(u64::from(blob.stored)))
     }
 
     /// Bytes `range` of the value of `blob`, as far as it has them, without reading the rest.
@@ -183,6 +181,21 @@ impl BlobReader {
         self.file.advise_random(true);
         walked?;
         totals.check(&self.meta)
+    }
+
+    /// Gives the ref of every value, in order of addresses, dead or not. They sum to what the manifest
+    /// says; the values of a file with a table are not looked at.
+    ///
+    /// Cost: of a file with a table none, since opening has read it; of a log that of a walk. Errors:
+    /// as of [`BlobReader::walk`].
+    pub fn refs(&self, mut each: impl FnMut(&BlobRef) -> Result<()>) -> Result<()> {
+        match &self.table {
+            None => self.walk(|blob, _| each(blob)),
+            Some(table) => {
+                let mut entries = (0..).map_while(|index| entry(table.bytes(), index));
+                entries.try_for_each(|stored| each(&stored.blob))
+            }
+        }
     }
 
     fn name(&self) -> FileName {

@@ -156,6 +156,16 @@ fn walked(reader: &BlobReader) -> Result<Vec<(BlobRef, Vec<u8>)>> {
     Ok(found)
 }
 
+fn refs(reader: &BlobReader) -> Vec<BlobRef> {
+    let mut found = Vec::new();
+    let mut note = |blob: &BlobRef| {
+        found.push(*blob);
+        Ok(())
+    };
+    reader.refs(&mut note).unwrap();
+    found
+}
+
 fn stored(rows: &[Row]) -> Vec<(BlobRef, Vec<u8>)> {
     rows.iter().map(|(blob, stored, _)| (*blob, stored.clone())).collect()
 }
@@ -193,6 +203,7 @@ fn values_are_found_by_their_addresses_wherever_they_lie() {
         let reader = world.open(&meta, access).unwrap();
         assert_eq!(failed_reads(&reader, &rows, "whole"), 0);
         assert_eq!(walked(&reader).unwrap(), stored(&rows));
+        assert_eq!(refs(&reader), rows.iter().map(|row| row.0).collect::<Vec<_>>());
         for (blob, _, value) in &rows {
             let part = |range| reader.read_part(blob, range);
             if blob.codec != Codec::Raw {
@@ -230,6 +241,13 @@ fn a_writer_takes_what_can_be_found_again() {
     }
     let mut writer = world.writer(FileId(63));
     assert!(writer.add(&rows[0].0, &rows[0].1[1..]).is_err());
+    // What is copied must be the value.
+    for (number, (blob, stored, _)) in (64..).zip(&rows) {
+        let mut writer = world.writer(FileId(number));
+        let changed = [&stored[1..], &[!stored[0]]].concat();
+        assert_eq!(writer.copy(blob, &changed).unwrap_err().kind(), ErrorKind::Corruption);
+        assert!(writer.copy(blob, stored).is_err(), "the first error is the last word");
+    }
     let odd = [
         vec![(at(3, 101), at(9, 0))],
         vec![(at(3, 0), at(8, 13))],
@@ -408,6 +426,7 @@ fn a_log_that_is_taken_over_gives_its_large_values() {
         let reader = world.open(&meta, access).unwrap();
         assert_eq!(failed_reads(&reader, &rows, "whole"), 0);
         assert_eq!(walked(&reader).unwrap(), stored(&rows));
+        assert_eq!(refs(&reader), rows.iter().map(|row| row.0).collect::<Vec<_>>());
         assert_eq!(reader.read_part(&rows[0].0, 7..9).unwrap(), rows[0].2[7..9]);
         let odd = [
             BlobRef { address: at(LOG.0 + 1, 20), ..rows[0].0 },

@@ -14,6 +14,7 @@ use crate::base::error::{Error, Result};
 use crate::base::id::FileId;
 use crate::env::names::FileKind;
 use crate::env::{Env, File, path_in, write_all_at};
+use crate::log::large::decode;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,13 +53,24 @@ impl BlobWriter {
     }
 
     /// Adds the value that `blob` stands for, of which `stored` are the bytes as they are stored.
-    /// What they say is not looked at: who has read them has verified them.
+    /// What they say is not looked at: the ref was made of them. [`BlobWriter::copy`] looks.
     ///
     /// Cost: one checksum, and one copy if it is short. Errors: `InvalidArgument` if the address is
     /// not above the one before or the length not the ref's; `Io`. Either ends the file.
     pub fn add(&mut self, blob: &BlobRef, stored: &[u8]) -> Result<()> {
         self.check()?;
         let added = self.add_value(blob, stored);
+        self.keep(added)
+    }
+
+    /// [`BlobWriter::add`] of bytes that come from elsewhere: they are verified to be the value here, at
+    /// the last moment, so that nothing that went wrong on their way is kept.
+    ///
+    /// Cost: also its digest, and unpacking it. Errors: `Corruption` as well.
+    pub fn copy(&mut self, blob: &BlobRef, stored: &[u8]) -> Result<()> {
+        self.check()?;
+        let verified = decode(FileKind::Blob.name(self.id), blob, self.at(), stored).map(drop);
+        let added = verified.and_then(|()| self.add_value(blob, stored));
         self.keep(added)
     }
 

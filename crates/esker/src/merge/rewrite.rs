@@ -86,6 +86,17 @@ pub trait Plant: Debug + Send + Sync {
     ) -> Result<()> {
         write(entry)
     }
+
+    /// Hands a large value that a cleaning copies on to the writer, or something else, or nothing.
+    /// Errors: those of `write`.
+    fn copy(
+        &self,
+        blob: &BlobRef,
+        stored: &[u8],
+        write: &mut dyn FnMut(&BlobRef, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        write(blob, stored)
+    }
 }
 
 /// The keys between which something lies: the first full key, and the first one above; none where

@@ -2,17 +2,20 @@
 //!
 //! It knows nothing of what is right: the harnesses compare.
 
-use super::Tally;
 use super::program::{Setup, Walk, dir};
 use super::reference::{
     Change, KeyBytes, Many, Mix, Reference, Val, Which, collection_hash, pair_hash,
 };
+use super::{Dice, Tally};
 use esker::env::names::{FileKind, FileName, LOCK};
 use esker::env::sim::Sim;
 use esker::env::{Env, Listed};
-use esker::{Collection, Db, Durability, MergeOperator, Range, Result, Settings, View};
+use esker::{
+    Collection, Db, Durability, MergeOperator, Range, Result, Settings, Value, ValueReader, View,
+};
 use std::collections::{BTreeSet, VecDeque};
-use std::ops::Bound;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::{self, Bound};
 use std::sync::Arc;
 
 /// See the module.
@@ -185,6 +188,41 @@ pub fn same_value(found: Option<&[u8]>, want: Option<Val>) -> std::result::Resul
             Err(format!("found {found:?}, want {want:?}"))
         }
     }
+}
+
+/// Whether parts of a value, and a reader that jumps about in it, give what was written.
+pub fn same_parts(
+    part: impl Fn(ops::Range<u64>) -> Result<Option<Value>>,
+    reader: Option<ValueReader>,
+    want: Option<Val>,
+    dice: &mut Dice,
+) -> std::result::Result<(), String> {
+    let want = want.map(Val::bytes);
+    let len = want.as_ref().map_or(0, Vec::len);
+    let mut place = || dice.index(len + 20);
+    let (from, to) = (place(), place());
+    let found = part(from as u64..to as u64).map_err(|error| error.to_string())?;
+    let end = to.min(len);
+    let want_part = want.as_ref().map(|bytes| bytes.get(from..end).unwrap_or_default());
+    if found.as_deref() != want_part {
+        return Err(format!("bytes {from} to {to} of {len}: found {found:?}"));
+    }
+    let (Some(mut reader), Some(want)) = (reader, want) else {
+        return if found.is_some() { Err("no reader of what is there".into()) } else { Ok(()) };
+    };
+    let mut check = |from: usize, most: usize| -> std::io::Result<bool> {
+        reader.seek(SeekFrom::Start(from as u64))?;
+        let mut found = Vec::new();
+        reader.by_ref().take(most as u64).read_to_end(&mut found)?;
+        let end = from.saturating_add(most).min(len);
+        Ok(found == want.get(from..end).unwrap_or_default() && reader.len() == len as u64)
+    };
+    for (from, most) in [(to, from), (0, usize::MAX), (from, to), (0, usize::MAX)] {
+        if !check(from, most).map_err(|error| format!("a reader: {error}"))? {
+            return Err(format!("a reader gives other bytes from {from} on, at most {most}"));
+        }
+    }
+    Ok(())
 }
 
 /// The database files of a world, by name; others are left out.
