@@ -379,6 +379,13 @@ pub struct Snapshot {
     pub(super) pin: Pin,
 }
 
+impl Snapshot {
+    /// The last sequence number that it sees.
+    pub fn sequence(&self) -> u64 {
+        self.pin.seq().0
+    }
+}
+
 /// A collection at one moment; see [`Collection::at`].
 #[derive(Clone)]
 pub struct View {

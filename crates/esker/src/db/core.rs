@@ -15,6 +15,7 @@
 use super::background::Background;
 use super::catalog::Catalog;
 use super::ledger::Ledger;
+use super::named::Named;
 use super::options::Options;
 use super::report::RecoveryReport;
 use super::stats::Counters;
@@ -58,6 +59,8 @@ pub struct Core {
     pub(super) shelves: Shelves,
     pub(super) snapshots: Arc<Registry>,
     pub(super) catalog: RwLock<Catalog>,
+    /// Held while a name is written.
+    pub(super) named: Mutex<Named>,
     pub(super) recovery: RecoveryReport,
     /// The last number there is, in a database that is only read.
     pub(super) last: SeqNo,

@@ -26,6 +26,7 @@ mod json;
 mod large;
 mod ledger;
 mod merging;
+mod named;
 mod open;
 pub(crate) mod options;
 pub(crate) mod overlay;

@@ -25,6 +25,7 @@ use super::core::{Core, Writing};
 use super::folder;
 use super::large::no_addresses;
 use super::ledger::Ledger;
+use super::named::{self, Named};
 use super::options::Options;
 use super::report::{RecoveryReport, TornTail};
 use crate::base::blob::Address;
@@ -46,8 +47,8 @@ use crate::log::marks::Previous;
 use crate::log::writer::LogFile;
 use crate::manifest::{Blobs, Closed, Edit, ReadReport, State, Store};
 use crate::memtable::Memtable;
-use crate::merge::Rules;
 use crate::merge::visible::{Scope, Tombstones, Visible};
+use crate::merge::{Rule, Rules};
 use crate::segment::handle::{Readers, Shelf};
 use crate::tree::version::{Shelves, Version};
 use crate::tree::view::{View, Views};
@@ -201,10 +202,9 @@ impl Opening<'_> {
         let rules = Arc::new(Rules::default());
         let view =
             Arc::new(View { memtables, version, gaps: Arc::default(), rules: rules.clone() });
-        let catalog = load_catalog(&view)?;
-        let own = catalog.all().map(|identity| (identity.id, identity.settings()));
-        let own = own.filter(|(_, settings)| !settings.is_empty());
-        rules.set_all(own.map(|(id, settings)| (id, settings.rule(self.options))));
+        let snapshots = Arc::new(Registry::default());
+        let (catalog, named) = load_system(&view, SeqNo::MAX, &snapshots)?;
+        rules.set_all(self.own_rules(&view, &catalog, &named)?);
         let mut recovery = self.report();
         let last = self.replayed.last;
         let clean = self.is_clean();
@@ -227,8 +227,9 @@ impl Opening<'_> {
             views,
             rules,
             shelves,
-            snapshots: Arc::new(Registry::default()),
+            snapshots,
             catalog: RwLock::new(catalog),
+            named: Mutex::new(named),
             recovery,
             last,
             blobs,
@@ -249,6 +250,30 @@ impl Opening<'_> {
             writing.background.start(&core)?;
         }
         Ok(core)
+    }
+
+    /// The rules of all collections that have their own; and of those that only named snapshots have,
+    /// where operands are to be folded.
+    fn own_rules(
+        &self,
+        view: &Arc<View>,
+        catalog: &Catalog,
+        named: &Named,
+    ) -> Result<BTreeMap<CollectionId, Rule>> {
+        let mut own = BTreeMap::new();
+        for pin in named.values() {
+            let (then, _) = load_system(view, pin.seq(), &Arc::default())?;
+            let folding = then.all().filter(|it| it.settings().merge_operator.is_some());
+            own.extend(folding.map(|it| (it.id, it.settings().rule(self.options))));
+        }
+        for identity in catalog.all() {
+            own.remove(&identity.id);
+            let settings = identity.settings();
+            if !settings.is_empty() {
+                own.insert(identity.id, settings.rule(self.options));
+            }
+        }
+        Ok(own)
     }
 
     fn shelves(&self) -> Shelves {
@@ -415,26 +440,27 @@ impl Opening<'_> {
     }
 }
 
-/// Reads the system collection.
-fn load_catalog(view: &Arc<View>) -> Result<Catalog> {
-    let mut catalog = Catalog::default();
+/// Reads the system collection as of `at`, and pins the named snapshots in `registry`.
+fn load_system(view: &Arc<View>, at: SeqNo, registry: &Arc<Registry>) -> Result<(Catalog, Named)> {
+    let (mut catalog, mut named) = (Catalog::default(), Named::default());
     let end = CollectionId(CollectionId::SYSTEM.0 + 1).0.to_be_bytes();
     let scope = Scope {
-        seq: SeqNo::MAX,
+        seq: at,
         start: Bound::Unbounded,
         end: Bound::Excluded(end.into()),
         tombstones: Tombstones::Hidden,
     };
-    let (view, cover) = (view.clone(), view.cover(SeqNo::MAX));
+    let (view, cover) = (view.clone(), view.cover(at));
     let hidden = cover.clone();
-    let open = Box::new(move || Ok(view.cursor(SeqNo::MAX, &hidden)));
+    let open = Box::new(move || Ok(view.cursor(at, &hidden)));
     let mut records = Visible::new(open, scope).under(cover);
     while let Some(entry) = records.advance()? {
         if let Some((_, key)) = split_full_key(entry.key) {
             catalog.load(key, entry.value)?;
+            named::load(&mut named, registry, (key, entry.value, entry.seq))?;
         }
     }
-    Ok(catalog)
+    Ok((catalog, named))
 }
 
 /// What the commit path asks of the database.

@@ -10,6 +10,7 @@
 //! | `scans` | failing fast, keys alone, what was removed, seeks |
 //! | `settings` | what is set for a collection: kept, changed, and used where it is written |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
+//! | `history` | named snapshots: kept over everything, by name, as of collections that went |
 //! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
 //! | `json` | pairs as JSON Lines, out and in; with the feature of that name |
 //! | `large` | large values: sizes, written once, cleaned, damaged |
@@ -29,6 +30,7 @@ mod care;
 mod collections;
 mod copies;
 mod folders;
+mod history;
 mod ingest;
 #[cfg(feature = "json")]
 mod json;
