@@ -12,7 +12,8 @@
 //! 3. A claim that is finished with nothing behind it only skips numbers. One that is dropped
 //!    poisons the database, as that of any write (law 9).
 
-use super::{Claim, Committer, closed};
+use super::checked::Hold;
+use super::{Claim, Committer, Turn, closed};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 
@@ -41,13 +42,28 @@ impl Committer {
     /// Errors: those of `admit`; `Busy` if writes have caught up with it; `ReadOnly` after an earlier failure; `Io` if
     /// no generation could be prepared; `InvalidArgument` on a closed database. Nothing is claimed.
     pub fn claim_ahead(&self, number: SeqNo, admit: impl Fn() -> Result<()>) -> Result<Ahead<'_>> {
+        self.claim_place(Turn::Any, number, admit)
+    }
+
+    /// The same for whoever holds the order, of the first number that was not given out. What was
+    /// written so far is sealed, and nobody else writes meanwhile.
+    pub fn claim_held(&self, hold: &Hold<'_>) -> Result<Ahead<'_>> {
+        self.claim_place(Turn::Held, hold.last().next(), || Ok(()))
+    }
+
+    fn claim_place(
+        &self,
+        turn: Turn,
+        number: SeqNo,
+        admit: impl Fn() -> Result<()>,
+    ) -> Result<Ahead<'_>> {
         loop {
             self.poison.refuse()?;
             let mut front = self.front.lock();
             if front.closed {
                 return Err(closed());
             }
-            if front.held {
+            if !front.is_turn(turn) {
                 drop(front);
                 self.wait_released()?;
                 continue;

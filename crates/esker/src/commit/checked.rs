@@ -10,8 +10,8 @@
 //!    before the write, and it commits at that moment.
 //! 2. The first check, which may read files, is made while others write. The second one has little to
 //!    look at: what was given numbers meanwhile.
-//! 3. Whoever holds the order waits only for writes that have their places already, and those wait
-//!    for nobody who waits for the order. It is let go on every path.
+//! 3. Whoever holds the order waits only for writes that have their places already, and for flushes of
+//!    those (a revert); neither waits for anybody who waits for the order. It is let go on every path.
 //!
 //! After the backward validation of optimistic concurrency control (Kung and Robinson, 1981).
 
@@ -37,11 +37,17 @@ impl Front {
     }
 }
 
-/// The order, held: dropped, it is let go.
-struct Hold<'a> {
+/// The order, held: nobody else is given a number. Dropped, it is let go.
+pub struct Hold<'a> {
     committer: &'a Committer,
-    /// The last number that was given out.
     last: SeqNo,
+}
+
+impl Hold<'_> {
+    /// The last number that was given out.
+    pub fn last(&self) -> SeqNo {
+        self.last
+    }
 }
 
 impl Drop for Hold<'_> {
@@ -91,8 +97,11 @@ impl Committer {
         }
     }
 
-    /// Holds the order as soon as nobody else does.
-    fn hold(&self) -> Result<Hold<'_>> {
+    /// Holds the order as soon as nobody else does. What has a number may not be visible yet.
+    ///
+    /// Whoever holds it must not wait for anything that is written from then on. Flushes, compactions
+    /// and syncs go on: none of them takes a number. Errors: `ReadOnly` after an earlier failure.
+    pub fn hold(&self) -> Result<Hold<'_>> {
         loop {
             let mut front = self.front.lock();
             if !front.held {

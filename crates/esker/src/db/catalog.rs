@@ -115,10 +115,41 @@ impl Catalog {
         }
     }
 
+    /// Becomes `past`, but for the counter. Whoever was there and is not in it is gone; whoever was
+    /// not comes as `past` has it; the others keep who they are. Call it while nobody is given a
+    /// number. Answers those that may have other settings than before.
+    pub(super) fn go_back(&mut self, past: Self) -> Vec<Arc<Identity>> {
+        let present = std::mem::take(&mut self.by_path).into_values();
+        let mut present: BTreeMap<_, _> = present.map(|identity| (identity.id, identity)).collect();
+        let mut changed = Vec::new();
+        for (path, was) in past.by_path {
+            let identity = match present.remove(&was.id) {
+                Some(known) if known.settings() == was.settings() => known,
+                Some(known) => {
+                    known.set(&was.settings());
+                    changed.push(known.clone());
+                    known
+                }
+                None => {
+                    changed.push(was.clone());
+                    was
+                }
+            };
+            self.set(&path, Some(identity));
+        }
+        present.values().for_each(|gone| gone.turn(Life::Gone));
+        changed
+    }
+
     /// The record of the counter.
     pub(super) fn counter(&self) -> (&'static [u8], Vec<u8>) {
         (NEXT_ID, record_value(self.next, &Settings::default()))
     }
+}
+
+/// Whether this is the key of the counter.
+pub fn is_counter(key: &[u8]) -> bool {
+    key == NEXT_ID
 }
 
 /// The paths of the parents of `path`, the topmost first.

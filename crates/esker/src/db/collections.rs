@@ -86,7 +86,8 @@ impl Db {
         Ok(Some(View { handle: self.handle.clone(), id, pin: snapshot.pin.clone() }))
     }
 
-    fn catalog_at(&self, snapshot: &Snapshot) -> View {
+    /// The records of the catalog at that moment.
+    pub(super) fn catalog_at(&self, snapshot: &Snapshot) -> View {
         let (handle, id) = (self.handle.clone(), CollectionId::SYSTEM);
         View { handle, id, pin: snapshot.pin.clone() }
     }

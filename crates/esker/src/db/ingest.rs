@@ -1,62 +1,18 @@
 //! Sorted data straight into the tree, past log and memtable.
 //!
 //! ```text
-//!   number ahead ─▶ write segments, sync, sync folder ─▶ flush what there is          no lock
-//!     ─▶ claim the place ─▶ flush the rest ─▶ edit ─▶ view ─▶ visible                 in order
+//!   number ahead ─▶ write the files ─▶ flush what there is          no lock
+//!     ─▶ claim the place ─▶ flush the rest ─▶ edit ─▶ view ─▶ visible     in order
 //! ```
 //!
-//! 1. All pairs have one number, chosen far ahead before the first byte is written: so they become
-//!    visible at once, and lie between the writes before the claim and those after it.
-//! 2. The edit says that everything up to that number is in segments. It is recorded when all that is
-//!    older was flushed; nothing newer can be flushed before, because it is not visible.
-//! 3. Before the claim a failure leaves only files that nothing names; they are removed, now or at
-//!    the next open (F-11). After it, it either poisons, because the manifest may name the files, or
-//!    gives the place up with nothing in it, and the files are removed.
-//! 4. The files are busy until their number is visible: a compaction that took them earlier could
-//!    drop what a snapshot taken meanwhile still needs (F-43).
+//! The number is chosen far ahead before the first byte is written. For the rest see [`Sorted`].
 
 use super::core::{Core, Writing};
 use super::identity::Identity;
-use super::large::Outside;
+use super::sorted::Sorted;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::{CollectionId, FileId, SeqNo};
-use crate::base::key::{Entry, Kind, check_key, check_value};
-use crate::base::setsum::Setsum;
-use crate::compaction::policy::Policy;
-use crate::env::names::FileKind;
-use crate::manifest::{Balance, Edit, Placed, Reason};
-use crate::segment::{SegmentMeta, SegmentWriter};
-use crate::tree::version::fresh;
-
-/// How often the pairs are interrupted to see whether the database closes.
-const LOOK_EVERY: u64 = 512;
-
-/// Segments that no manifest names yet: removed when dropped, unless they were placed.
-struct Sorted<'a> {
-    core: &'a Core,
-    written: Vec<FileId>,
-    segments: Vec<SegmentMeta>,
-    large: Outside<'a>,
-    input: Setsum,
-    pairs: u64,
-    placed: bool,
-}
-
-impl Drop for Sorted<'_> {
-    fn drop(&mut self) {
-        let poisoned = self.core.writing.as_ref().is_some_and(|w| w.committer.poison().is_set());
-        if self.placed || poisoned {
-            // Once poisoned, the manifest may name them.
-            return;
-        }
-        for id in &self.written {
-            self.core.remove(FileKind::Segment.name(*id));
-        }
-        for id in &self.large.written {
-            self.core.remove(FileKind::Blob.name(*id));
-        }
-    }
-}
+use crate::base::id::{CollectionId, SeqNo};
+use crate::base::key::{check_key, check_value};
 
 impl Core {
     /// Puts `pairs` into a collection; see [`Collection::ingest`](crate::Collection::ingest).
@@ -70,91 +26,21 @@ impl Core {
         writing.committer.poison().refuse()?;
         let _one_at_a_time = writing.ingesting.lock();
         let number = writing.committer.number_ahead()?;
-        let mut sorted = self.sorted(writing);
-        self.write_sorted(writing, &mut sorted, to.id, number, pairs)?;
-        if sorted.pairs == 0 {
+        let mut sorted = Sorted::new(self, writing, number);
+        add_all(&mut sorted, to.id, pairs)?;
+        if sorted.entries() == 0 {
             return Ok(0);
         }
+        sorted.finish()?;
         // Most of the flushing is done before anybody must wait for it.
         writing.committer.seal()?;
         if let Some(newest) = writing.queue.all().last() {
             self.wait_flushed(writing, newest.last.next())?;
         }
-        self.place(writing, &mut sorted, number, to)?;
+        sorted.place(|| writing.committer.claim_ahead(number, || to.check_alive()))?;
         writing.committer.watches().note_all([to.id]);
         writing.background.wake_compaction();
-        Ok(sorted.pairs)
-    }
-
-    fn sorted<'a>(&'a self, writing: &'a Writing) -> Sorted<'a> {
-        let (written, segments, input, pairs, placed) = Default::default();
-        let large = Outside::new(self, writing);
-        Sorted { core: self, written, segments, large, input, pairs, placed }
-    }
-
-    /// Writes the segments, and makes them and their names durable.
-    fn write_sorted<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &self,
-        writing: &Writing,
-        sorted: &mut Sorted<'_>,
-        collection: CollectionId,
-        number: SeqNo,
-        pairs: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<()> {
-        let rule = self.rules.of(collection);
-        let least = rule.blob_threshold.unwrap_or(self.options.blob_threshold);
-        let compression = rule.blob_compression.unwrap_or(self.options.blob_compression);
-        let policy = Policy { flush_bytes: self.options.slab() as u64, ..self.options.compaction };
-        let view = self.views.load_full();
-        let total_bytes = view.version.segments().map(|segment| segment.meta().bytes).sum();
-        drop(view);
-        let segment_bytes = policy.segment_bytes(total_bytes);
-        let mut writer: Option<SegmentWriter> = None;
-        let id = collection.0.to_be_bytes();
-        let mut full_key = id.to_vec();
-        for (key, value) in pairs {
-            let (key, value) = (key.as_ref(), value.as_ref());
-            check_key(key)?;
-            check_value(value)?;
-            let last = full_key.get(id.len()..).unwrap_or_default();
-            if sorted.pairs > 0 && key <= last {
-                return Err(out_of_order(sorted.pairs, last, key));
-            }
-            if sorted.pairs.is_multiple_of(LOOK_EVERY) {
-                self.refuse_if_stopping(writing)?;
-            }
-            full_key.truncate(id.len());
-            full_key.extend_from_slice(key);
-            if writer.as_ref().is_some_and(|open| open.byte_count() >= segment_bytes) {
-                sorted.segments.extend(writer.take().map(SegmentWriter::finish).transpose()?);
-            }
-            let open = match &mut writer {
-                Some(open) => open,
-                none => {
-                    let id = writing.ledger.allocate();
-                    sorted.written.push(id);
-                    let options = rule.writer(self.writer_options());
-                    none.insert(SegmentWriter::create(&self.env, &self.dir, id, options)?)
-                }
-            };
-            let blob;
-            let (kind, value) = if value.len() >= least {
-                blob = sorted.large.put(value, compression)?.encode();
-                (Kind::Blob, &blob[..])
-            } else {
-                (Kind::Put, value)
-            };
-            let entry = Entry { key: &full_key, seq: number, kind, value };
-            open.add(&entry)?;
-            sorted.input += Setsum::of(&entry);
-            sorted.pairs += 1;
-        }
-        sorted.segments.extend(writer.map(SegmentWriter::finish).transpose()?);
-        if sorted.segments.is_empty() {
-            return Ok(());
-        }
-        sorted.large.finish()?;
-        self.sync_names()
+        Ok(sorted.entries())
     }
 
     /// Waits until no sealed generation has a number below `limit` as its last.
@@ -183,58 +69,29 @@ impl Core {
         });
         why.map_or(Ok(()), Err)
     }
-
-    /// Makes the segments part of the database, at the place of `number`, which is claimed here.
-    fn place(
-        &self,
-        writing: &Writing,
-        sorted: &mut Sorted<'_>,
-        number: SeqNo,
-        to: &Identity,
-    ) -> Result<()> {
-        let committer = &writing.committer;
-        let fresh = fresh(&sorted.segments, &self.shelves.segments)?;
-        let claim = committer.claim_ahead(number, || to.check_alive())?;
-        let _held = writing.steps.hold(&sorted.written);
-        let placed = self.wait_flushed(writing, number).and_then(|()| {
-            let mut ledger = writing.ledger.lock();
-            // Numbered under the lock: no run of level 0 is newer.
-            let edit = ingest_edit(sorted, number, writing.ledger.allocate().0);
-            self.publish(writing, &mut ledger, edit, &fresh, None)?;
-            sorted.placed = true;
-            Ok(())
-        });
-        if let Err(error) = &placed
-            && committer.poison().is_set()
-        {
-            committer.fail(error);
-            return placed;
-        }
-        // Placed, or given up: then the number stands for nothing.
-        claim.finish();
-        placed?;
-        committer.wait_visible(number)?;
-        committer.note_flushed(number);
-        Ok(())
-    }
 }
 
-fn ingest_edit(sorted: &Sorted<'_>, number: SeqNo, run: u64) -> Edit {
-    let place = |meta: &SegmentMeta| Placed { level: 0, run, meta: meta.clone() };
-    let output = sorted.segments.iter().fold(Setsum::ZERO, |sum, meta| sum + meta.setsum);
-    Edit {
-        add: sorted.segments.iter().map(place).collect(),
-        add_blobs: sorted.large.done.clone(),
-        flushed: Some(number),
-        balance: Some(Balance {
-            reason: Reason::Ingest,
-            input: sorted.input,
-            output,
-            dropped: Setsum::ZERO,
-            created: Setsum::ZERO,
-        }),
-        ..Edit::default()
+/// Adds the pairs of a collection, whose keys must ascend.
+fn add_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    sorted: &mut Sorted<'_>,
+    collection: CollectionId,
+    pairs: impl IntoIterator<Item = (K, V)>,
+) -> Result<()> {
+    let id = collection.0.to_be_bytes();
+    let mut full_key = id.to_vec();
+    for (key, value) in pairs {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        check_key(key)?;
+        check_value(value)?;
+        let last = full_key.get(id.len()..).unwrap_or_default();
+        if sorted.entries() > 0 && key <= last {
+            return Err(out_of_order(sorted.entries(), last, key));
+        }
+        full_key.truncate(id.len());
+        full_key.extend_from_slice(key);
+        sorted.add(&full_key, Some(value))?;
     }
+    Ok(())
 }
 
 #[cold]
@@ -248,7 +105,8 @@ fn out_of_order(index: u64, last: &[u8], key: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Db, options::Options};
+    use crate::db::{Db, collection::Collection, options::Options};
+    use crate::env::names::FileKind;
     use crate::env::sim::{Calls, Errno, Fault, Loss, Sim};
     use std::path::Path;
     use std::sync::Arc;
@@ -261,10 +119,16 @@ mod tests {
 
     /// Files for `number` that wait for their place.
     fn sorted<'a>(core: &'a Core, id: CollectionId, number: SeqNo) -> Sorted<'a> {
-        let mut sorted = core.sorted(core.writing().unwrap());
-        let pairs = [("b", "new"), ("c", "new")];
-        core.write_sorted(core.writing().unwrap(), &mut sorted, id, number, pairs).unwrap();
+        let mut sorted = Sorted::new(core, core.writing().unwrap(), number);
+        add_all(&mut sorted, id, [("b", "new"), ("c", "new")]).unwrap();
+        sorted.finish().unwrap();
         sorted
+    }
+
+    /// Claims the place of `number` for files.
+    fn place(files: &mut Sorted<'_>, number: SeqNo, c: &Collection) -> Result<()> {
+        let committer = &c.handle.core.writing().unwrap().committer;
+        files.place(|| committer.claim_ahead(number, || c.identity.check_alive()))
     }
 
     /// Law 9: when what is older cannot be flushed after the place was claimed, the place is given up:
@@ -284,11 +148,11 @@ mod tests {
             writing.committer.prepare(1).unwrap();
             let full = Fault::refuse(Errno::NoSpace, Calls::CREATE);
             world.fail_from(world.count(Calls::CREATE) + 1, full);
-            let error = core.place(writing, &mut files, number, &c.identity).unwrap_err();
+            let error = place(&mut files, number, &c).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Io, "{error}");
             assert!(!writing.committer.poison().is_set());
             let names: Vec<_> =
-                files.written.iter().map(|id| FileKind::Segment.name(*id)).collect();
+                files.files().into_iter().map(|id| FileKind::Segment.name(id)).collect();
             drop(files);
             for name in names {
                 let path = Path::new("/db").join(name.to_string());
@@ -322,7 +186,7 @@ mod tests {
         let writing = core.writing().unwrap();
         let number = writing.committer.number_ahead().unwrap();
         let mut files = sorted(core, c.id, number);
-        core.place(writing, &mut files, number, &c.identity).unwrap();
+        place(&mut files, number, &c).unwrap();
         assert_eq!(writing.ledger.lock().state().flushed, number);
         assert!(writing.queue.is_empty());
         let image = world.crash(Loss::All);
@@ -343,7 +207,7 @@ mod tests {
         let number = writing.committer.visible().next();
         let mut files = sorted(core, c.id, number);
         c.insert("a", "1").unwrap();
-        let error = core.place(writing, &mut files, number, &c.identity).unwrap_err();
+        let error = place(&mut files, number, &c).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
         drop(files);
         c.insert("b", "2").unwrap();
@@ -364,7 +228,7 @@ mod tests {
         let number = writing.committer.number_ahead().unwrap();
         let mut files = sorted(core, c.id, number);
         world.fail_at(world.count(Calls::SYNC) + 1, Fault::refuse(Errno::Io, Calls::SYNC));
-        assert!(core.place(writing, &mut files, number, &c.identity).is_err());
+        assert!(place(&mut files, number, &c).is_err());
         drop(files);
         assert_eq!(c.get("b").unwrap(), None);
         assert_eq!(c.insert("d", "x").unwrap_err().kind(), ErrorKind::ReadOnly);

@@ -11,6 +11,7 @@
 //!    What it knows may still be covered by a range delete, wherever that lies.
 //! 2. A view is swapped whole, never edited in place; whoever holds one reads it undisturbed.
 
+pub mod changed;
 pub mod estimate;
 pub mod flush;
 pub mod gaps;

@@ -91,7 +91,7 @@ impl View {
 
 /// Whether the first entry of a memtable is not newer than `since`: all that is older than the
 /// memtable is then older than that.
-fn begins_by(memtable: &Memtable, since: SeqNo) -> bool {
+pub(super) fn begins_by(memtable: &Memtable, since: SeqNo) -> bool {
     memtable.entries().next().is_some_and(|first| first.seq <= since)
 }
 

@@ -7,6 +7,7 @@
 //! | `ranges` | the range matrix, bounds, prefixes, both ends |
 //! | `removals` | range deletes: bounds, snapshots, what comes after, whatever lies where |
 //! | `repair` | whatever is lost or damaged: what is left is a whole database, and the loss is told |
+//! | `reverts` | going back to a named snapshot: what comes back, what stays, what others see of it |
 //! | `scans` | failing fast, keys alone, what was removed, seeks |
 //! | `settings` | what is set for a collection: kept, changed, and used where it is written |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
@@ -39,6 +40,7 @@ mod packed;
 mod ranges;
 mod removals;
 mod repair;
+mod reverts;
 mod scans;
 mod settings;
 mod snapshots;

@@ -1,0 +1,183 @@
+//! The keys that may have another value than at some moment, in order: what a revert looks at.
+//!
+//! ```text
+//!   written since    memtables and segments with anything newer, merged ────────┐
+//!   removed since    range deletes, joined ─▶ what the moment sees under them ──┴─▶ keys, each once
+//! ```
+//!
+//! 1. While a snapshot pins the moment: of each key that has another value now, its newest version is
+//!    newer than the moment and still there, be it a tombstone, or a range delete that is newer covers
+//!    the key.
+//! 2. A memtable, run or segment that has nothing newer is not read for what was written since.
+//! 3. What it gives may have come back to the value that it had.
+
+use super::newer::begins_by;
+use super::view::View;
+use crate::base::cursor::Cursor;
+use crate::base::error::Result;
+use crate::base::id::SeqNo;
+use crate::base::key::Kind;
+use crate::merge::loser::Merged;
+use crate::merge::run::{RunCursor, Segments};
+use crate::merge::visible::{Scope, Tombstones, Visible};
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Two full keys: from the first, up to the second.
+type Stretch = (Arc<[u8]>, Arc<[u8]>);
+
+/// See the module.
+pub struct Changed {
+    view: Arc<View>,
+    since: SeqNo,
+    written: Merged,
+    /// Whether `written` was moved to its first entry.
+    is_begun: bool,
+    /// Where range deletes lie, ascending and apart; without those that were walked.
+    stretches: VecDeque<Stretch>,
+    /// What the moment sees in the present one, and the key that it is at.
+    removed: Option<(Visible<Merged>, Vec<u8>)>,
+    /// The last key that was given.
+    given: Vec<u8>,
+}
+
+impl View {
+    /// The keys that may have another value than at `since`, which a snapshot must pin.
+    ///
+    /// Cost: brings the order of memtables up to date; then a walk over what was written since, and
+    /// over what range deletes have covered since.
+    pub fn changed_since(self: &Arc<Self>, since: SeqNo) -> Changed {
+        let mut sources: Vec<Box<dyn Cursor>> = Vec::new();
+        let mut spans = Vec::new();
+        for memtable in &self.memtables {
+            sources.push(Box::new(memtable.cursor(SeqNo::MAX)));
+            spans.extend(memtable.spans().iter().cloned());
+            // Whatever lies behind it is older.
+            if begins_by(memtable, since) {
+                break;
+            }
+        }
+        for run in &self.version.runs {
+            let newer = run.segments.iter().filter(|segment| segment.meta().seq_max > since);
+            let newer: Segments = newer.cloned().collect();
+            if !newer.is_empty() {
+                sources.push(Box::new(RunCursor::new(newer)));
+            }
+        }
+        spans.extend(self.version.spans.all().iter().cloned());
+        let spans = spans.into_iter().filter(|span| span.seq > since);
+        let stretches = joined(spans.map(|span| (span.start, span.end)).collect());
+        Changed {
+            view: self.clone(),
+            since,
+            written: Merged::new(sources),
+            is_begun: false,
+            stretches,
+            removed: None,
+            given: Vec::new(),
+        }
+    }
+}
+
+/// The same stretches, ascending, those joined that touch.
+fn joined(mut all: Vec<Stretch>) -> VecDeque<Stretch> {
+    all.sort_unstable();
+    let mut joined: VecDeque<Stretch> = VecDeque::new();
+    for (start, end) in all {
+        match joined.back_mut() {
+            Some((_, last)) if start <= *last => {
+                if end > *last {
+                    *last = end;
+                }
+            }
+            _ => joined.push_back((start, end)),
+        }
+    }
+    joined
+}
+
+impl Changed {
+    /// The next full key, lent until the call after. Errors: `Corruption`, `Io`.
+    pub fn advance(&mut self) -> Result<Option<&[u8]>> {
+        self.find_written()?;
+        self.find_removed()?;
+        let written = self.written.entry().map(|entry| entry.key);
+        let removed = self.removed.as_ref().map(|(_, key)| &**key);
+        let next = match (written, removed) {
+            (Some(written), Some(removed)) => written.min(removed),
+            (Some(key), None) | (None, Some(key)) => key,
+            (None, None) => return Ok(None),
+        };
+        self.given.clear();
+        self.given.extend_from_slice(next);
+        Ok(Some(&self.given))
+    }
+
+    /// Moves on to an entry that is newer, of a key that was not given.
+    fn find_written(&mut self) -> Result<()> {
+        if !self.is_begun {
+            self.is_begun = true;
+            self.written.seek_first()?;
+        }
+        while let Some(entry) = self.written.entry() {
+            let is_newer = entry.seq > self.since && entry.kind != Kind::RangeDelete;
+            if is_newer && *entry.key > *self.given {
+                break;
+            }
+            self.written.next()?;
+        }
+        Ok(())
+    }
+
+    /// Moves on to a key, not given, that the moment sees where range deletes lie.
+    fn find_removed(&mut self) -> Result<()> {
+        loop {
+            match &mut self.removed {
+                Some((_, key)) if *key > self.given => return Ok(()),
+                Some((seen, key)) => match seen.advance()? {
+                    Some(entry) => {
+                        key.clear();
+                        key.extend_from_slice(entry.key);
+                    }
+                    None => self.removed = None,
+                },
+                None => match self.stretches.pop_front() {
+                    // The empty key is no full key: it is below all of them.
+                    Some(stretch) => self.removed = Some((self.seen_in(stretch), Vec::new())),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// What the moment sees of a stretch.
+    fn seen_in(&self, (start, end): Stretch) -> Visible<Merged> {
+        let (view, at) = (self.view.clone(), self.since);
+        let scope = Scope {
+            seq: at,
+            start: Bound::Included((*start).into()),
+            end: Bound::Excluded((*end).into()),
+            tombstones: Tombstones::Hidden,
+        };
+        let cover = view.cover(at);
+        let (hidden, backing) = (cover.clone(), view.clone());
+        let open = Box::new(move || Ok(view.cursor(at, &hidden)));
+        Visible::new(open, scope).under(cover).folding(backing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_that_touch_are_joined() {
+        let stretch = |text: &str| {
+            let (start, end) = text.split_once('-').unwrap();
+            (start.as_bytes().into(), end.as_bytes().into())
+        };
+        let all = ["k-m", "a-c", "b-d", "d-e", "x-z", "xa-xb"].map(stretch);
+        assert_eq!(joined(all.into()), ["a-e", "k-m", "x-z"].map(stretch));
+    }
+}
