@@ -15,9 +15,12 @@ mod manifest;
 mod put;
 mod repair;
 mod restore;
+mod revert;
 mod rm;
 mod scan;
 mod segment;
+mod snapshot;
+mod snapshots;
 mod stats;
 mod unload;
 mod verify;
@@ -38,6 +41,9 @@ pub(crate) enum Verb {
     Import(import::Import),
     Count(count::Count),
     Collections(collections::Collections),
+    Snapshot(snapshot::Snapshot),
+    Snapshots(snapshots::Snapshots),
+    Revert(revert::Revert),
     Stats(stats::Stats),
     Verify(verify::Verify),
     Audit(audit::Audit),
@@ -64,6 +70,9 @@ pub(crate) fn run(verb: Verb) -> Result<Outcome> {
         Verb::Import(verb) => verb.run(),
         Verb::Count(verb) => verb.run(),
         Verb::Collections(verb) => verb.run(),
+        Verb::Snapshot(verb) => verb.run(),
+        Verb::Snapshots(verb) => verb.run(),
+        Verb::Revert(verb) => verb.run(),
         Verb::Stats(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
         Verb::Audit(verb) => verb.run(),

@@ -7,6 +7,7 @@ mod audit;
 mod bench;
 mod copies;
 mod damage;
+mod history;
 mod kill;
 mod large;
 mod pairs;

@@ -1,0 +1,47 @@
+//! Named snapshots: given, listed, forgotten, gone back to.
+
+use crate::bench::Bench;
+
+#[test]
+fn snapshots_are_named_listed_and_forgotten() {
+    let bench = Bench::new();
+    bench.run("put db c a 1").ok();
+    assert_eq!(bench.run("snapshots db").ok(), "");
+    assert_eq!(bench.run("snapshot db zebra").ok(), "");
+    bench.run("put db c a 2").ok();
+    bench.run("snapshot db ant").ok();
+    let lines = bench.run("snapshots db").ok();
+    let names: Vec<_> = lines.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+    assert_eq!(names, ["zebra", "ant"], "the oldest first");
+    let error = bench.run("snapshot db ant").error();
+    assert!(error.contains("snapshot \"ant\" exists"), "{error}");
+    bench.run("snapshot db zebra --forget").ok();
+    let json = bench.run("snapshots db --json").ok();
+    assert!(json.starts_with("{\"name\":\"ant\",\"sequence\":"), "{json}");
+    assert_eq!(json.lines().count(), 1);
+    let error = bench.run("snapshot db zebra --forget").error();
+    assert!(error.contains("snapshot \"zebra\" is not there"), "{error}");
+    assert!(bench.run("snapshot nowhere a").error().contains("nowhere"));
+}
+
+#[test]
+fn a_revert_brings_everything_back_and_says_how_much() {
+    let bench = Bench::new();
+    bench.run("put db c a 1").ok();
+    bench.run("put db c b 1").ok();
+    bench.run("snapshot db before").ok();
+    bench.run("put db c a 2").ok();
+    bench.run("rm db c b").ok();
+    bench.run("put db another k v").ok();
+    bench.run("snapshot db after").ok();
+    // Two keys of c, one of another, and its record.
+    assert_eq!(bench.run("revert db before").ok(), "4 keys written again or removed\n");
+    assert_eq!(bench.run("scan db c").ok(), "a\t1\nb\t1\n");
+    assert_eq!(bench.run("collections db").ok(), "c\n");
+    assert_eq!(bench.run("revert db before").ok(), "0 keys written again or removed\n");
+    bench.run("revert db after").ok();
+    assert_eq!(bench.run("scan db c").ok(), "a\t2\n");
+    assert_eq!(bench.run("scan db another").ok(), "k\tv\n");
+    let error = bench.run("revert db never").error();
+    assert!(error.contains("snapshot \"never\" is not there"), "{error}");
+}
