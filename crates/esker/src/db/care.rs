@@ -49,10 +49,9 @@ impl Core {
                 Ok(found) => sum += found,
                 Err(error) => check.damaged(FileKind::Segment.name(meta.id), error)?,
             }
-            if let Some(odd) = refs.odd.take() {
-                let name = FileKind::Segment.name(meta.id);
-                let message = format!("{name}: {odd}");
-                check.damaged(name, Error::new(ErrorKind::Corruption, message))?;
+            let name = FileKind::Segment.name(meta.id);
+            if let Err(error) = refs.check(name) {
+                check.damaged(name, error)?;
             }
         }
         let all_refs = check.report.damages.is_empty();
@@ -130,7 +129,7 @@ impl Core {
 
 /// What segments refer to. Memory: some bytes a value, whatever its length.
 #[derive(Default)]
-struct Refs {
+pub(super) struct Refs {
     files: BTreeMap<FileId, Referred>,
     /// The first ref of a segment that is wrong.
     odd: Option<String>,
@@ -145,7 +144,7 @@ struct Referred {
 
 impl Refs {
     /// Notes a ref, which must be of a live value, and the only one of it (MACE-17).
-    fn note(&mut self, state: &State, blob: &BlobRef) {
+    pub(super) fn note(&mut self, state: &State, blob: &BlobRef) {
         let address = blob.address;
         let Some(file) = state.blob_of(address) else {
             let odd = format!("want a live blob file for value {address}, found none");
@@ -161,10 +160,18 @@ impl Refs {
             self.odd.get_or_insert(format!("want one ref to value {address}, found two"));
         }
     }
+
+    /// Errors: `Corruption` if a ref of the segment `name` that was noted is wrong.
+    pub(super) fn check(&mut self, name: FileName) -> Result<()> {
+        match self.odd.take() {
+            Some(odd) => Err(Error::new(ErrorKind::Corruption, format!("{name}: {odd}"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The values of a blob file, held against the manifest and against the refs.
-struct Live<'a> {
+pub(super) struct Live<'a> {
     known: Option<&'a LiveBlob>,
     referred: Option<&'a Referred>,
     sum: Setsum,
@@ -174,13 +181,13 @@ struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    fn of(state: &'a State, refs: &'a Refs, file: FileId) -> Self {
+    pub(super) fn of(state: &'a State, refs: &'a Refs, file: FileId) -> Self {
         let known = state.blobs.get(file).map(|blob| &**blob);
         let (sum, dead_values, lost) = Default::default();
         Self { known, referred: refs.files.get(&file), sum, dead_values, lost }
     }
 
-    fn note(&mut self, blob: &BlobRef) {
+    pub(super) fn note(&mut self, blob: &BlobRef) {
         let address = blob.address;
         if self.known.is_some_and(|known| known.dead.contains(address.0)) {
             self.dead_values += 1;
@@ -193,7 +200,7 @@ impl<'a> Live<'a> {
     }
 
     /// Errors: `Corruption` if what lives is not what is referred to, to the last bit.
-    fn check(&self, name: FileName) -> Result<()> {
+    pub(super) fn check(&self, name: FileName) -> Result<()> {
         let dead = self.known.map_or(0, |known| known.dead_values);
         let sum = self.referred.map_or(Setsum::ZERO, |referred| referred.sum);
         let message = if let Some(lost) = self.lost {

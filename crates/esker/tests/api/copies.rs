@@ -1,7 +1,7 @@
 //! Second databases of the same contents: checkpoints, and what is restored from backups.
 
 use super::{folder, open, small};
-use esker::{Checksum, Collection, Db, ErrorKind};
+use esker::{Checksum, Collection, Compression, Db, ErrorKind};
 use std::path::Path;
 
 /// Pairs of every size, some removed: in memory, in files, out of line.
@@ -184,6 +184,50 @@ fn two_histories_from_one_backup_do_not_mix() {
     let numbers: Vec<_> =
         names(backups.path(), "seg-").iter().map(|n| n[..10].to_owned()).collect();
     assert!(numbers.windows(2).any(|pair| pair[0] == pair[1]), "the numbers collide: {numbers:?}");
+    for (index, want) in want.iter().enumerate() {
+        let copy = copies.path().join(index.to_string());
+        let number = Some(index as u64 + 2);
+        options.restore_with(backups.path(), number, &copy, &mut |_, _| {}).unwrap();
+        assert_eq!(opened(&copy), *want, "backup {index}");
+    }
+}
+
+/// The same pairs with the same numbers, once in writes of their own and once in a batch, or packed:
+/// segments of one number, length and sum, whose large values lie elsewhere.
+#[test]
+fn two_histories_that_differ_only_in_where_large_values_lie_do_not_mix() {
+    let (source, backups, copies) = (folder(), folder(), folder());
+    let options = small().background_compaction(false).sync_interval(None);
+    let db = options.open(source.path()).unwrap();
+    let c = db.collection("c").unwrap();
+    fill(&c, 0..100);
+    db.backup(backups.path()).unwrap();
+    let mut want = Vec::new();
+    for (name, is_batch, compression) in [
+        ("single", false, Compression::None),
+        ("batch", true, Compression::None),
+        ("packed", false, Compression::Lz4),
+    ] {
+        let fork = copies.path().join(name);
+        options.restore_with(backups.path(), Some(1), &fork, &mut |_, _| {}).unwrap();
+        let db = options.clone().blob_compression(compression).open(&fork).unwrap();
+        let c = db.collection("c").unwrap();
+        // The mark of a log rides in its first frame.
+        c.insert("first", "1").unwrap();
+        let mut batch = db.batch();
+        for key in 0..10_u8 {
+            let value = vec![key; 5000];
+            if is_batch {
+                batch.insert(&c, [key], value).unwrap();
+            } else {
+                c.insert([key], value).unwrap();
+            }
+        }
+        batch.commit().unwrap();
+        let report = db.backup(backups.path()).unwrap();
+        want.push((contents(&db), report.checksum));
+    }
+    assert!(want.windows(2).all(|pair| pair[0] == pair[1]), "the same operations");
     for (index, want) in want.iter().enumerate() {
         let copy = copies.path().join(index.to_string());
         let number = Some(index as u64 + 2);

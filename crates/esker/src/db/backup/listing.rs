@@ -37,7 +37,8 @@ pub(super) fn backup_name(number: FileId) -> String {
 /// The number in the name of a backup's text.
 pub(super) fn number_of(name: &str) -> Option<FileId> {
     let number = FileId(name.strip_prefix(PREFIX)?.parse().ok()?);
-    (backup_name(number) == name).then_some(number)
+    // There must be one above it.
+    (backup_name(number) == name && number.0 < u64::MAX).then_some(number)
 }
 
 /// A file of a database in a folder of backups.
@@ -259,7 +260,14 @@ mod tests {
         let [stored] = some().files[..] else { panic!("one file") };
         assert_eq!(Stored::parse(&stored.name()), Some((stored.file, stored.digest)));
         assert_eq!(number_of("backup-000003"), Some(FileId(3)));
-        for odd in ["backup-3", "backup-", "backup-0000003", "backup-000003.part", "part"] {
+        for odd in [
+            "backup-3",
+            "backup-",
+            "backup-0000003",
+            "backup-000003.part",
+            "part",
+            "backup-18446744073709551615",
+        ] {
             assert_eq!(number_of(odd), None, "{odd}");
         }
         let zeros = "0".repeat(32);

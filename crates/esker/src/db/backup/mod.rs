@@ -16,7 +16,8 @@
 //!    backups know, for other contents.
 //! 3. A file is taken for one that an earlier backup has only if the manifests of both say the same
 //!    of it, its length and the sum of its entries or values above all. A file of such a description
-//!    is as good as any other of it: numbers, keys and values are in that sum.
+//!    is as good as any other of it: numbers, keys and values are in that sum. Where large values lie
+//!    is not: a segment that refers to some is read, and is the one that has its digest.
 //! 4. What is copied is verified first, against the manifest: damage is never backed up.
 //! 5. What no backup names is what was cut short, and is removed, unless some text cannot be read:
 //!    then nobody knows what it names.
@@ -26,7 +27,7 @@ mod restore;
 
 use super::Db;
 use super::checkpoint::{Moment, files_of};
-use super::copy::copy;
+use super::copy::{copy, digest};
 use super::core::Core;
 use super::folder::{self, Target};
 use super::report::{Checksum, Damage};
@@ -92,7 +93,7 @@ impl Db {
     ///
     /// It has every write that had returned before the call; of those that run beside it, a prefix.
     /// Keep one folder for each database. Cost: a flush; reads and verifies the files that are new,
-    /// and writes them.
+    /// and writes them; reads the segments that refer to large values.
     ///
     /// Errors: `InvalidArgument` if `folder` holds something that is no backup; `Busy` if another
     /// backup or restore is at work there; `Corruption` if a file of this database is damaged: what
@@ -200,10 +201,26 @@ impl Known {
         self.damages.push(Damage { file, message });
     }
 
-    /// What is stored for a file of this description.
-    fn find(&self, file: FileName, meta: &Meta) -> Option<Stored> {
-        let same = self.files.get(&file)?.iter().find(|(known, _)| known == meta);
-        same.map(|(_, stored)| *stored)
+    /// What is stored for a file of this description, which lies in `dir`. Cost: reads it if it is a
+    /// segment with refs and there is one of its description. Errors: `Io`.
+    fn find(
+        &self,
+        env: &dyn Env,
+        dir: &Path,
+        (file, meta): (FileName, &Meta),
+    ) -> Result<Option<Stored>> {
+        let known = self.files.get(&file).into_iter().flatten();
+        let mut same = known.filter(|(known, _)| known == meta).map(|(_, stored)| *stored);
+        match meta {
+            Meta::Segment(segment) if segment.blob_bytes > 0 => {
+                let Some(first) = same.next() else { return Ok(None) };
+                let read = env.open(&path_in(dir, file));
+                let read = read.and_then(|file| digest(&*file, &mut |_, _| true));
+                let (_, own) = read.map_err(|error| Error::io(format!("read {file}"), error))?;
+                Ok(std::iter::once(first).chain(same).find(|stored| stored.digest == own))
+            }
+            _ => Ok(same.next()),
+        }
     }
 }
 
@@ -236,10 +253,11 @@ impl Work<'_> {
         let state = &self.moment.state;
         let segments = self.moment.version.segments().cloned().map(Source::Segment);
         let blobs = self.moment.version.blobs.iter().cloned().map(Source::Blob);
-        let stored = files_of(state).zip(metas(state));
-        let stored: Vec<_> = stored
-            .map(|((file, bytes), meta)| (file, bytes, self.known.find(file, &meta)))
-            .collect();
+        let (env, dir) = (&*self.core.env, &self.core.dir);
+        let stored = files_of(state).zip(metas(state)).map(|((file, bytes), meta)| {
+            Ok((file, bytes, self.known.find(env, dir, (file, &meta))?))
+        });
+        let stored = stored.collect::<Result<Vec<_>>>()?;
         let total = stored.iter().filter(|(.., known)| known.is_none()).map(|(_, n, _)| n).sum();
         let mut report = BackupReport {
             number: self.known.next.0,

@@ -11,6 +11,7 @@
 //! 3. A restore that was cut short leaves files without a manifest, which no open takes for anything.
 //! 4. Backups are dropped by their texts, oldest first; files go after that.
 
+use super::super::care::{Live, Refs};
 use super::super::checkpoint::write_manifest;
 use super::super::copy::copy;
 use super::super::folder::{self, Target};
@@ -22,8 +23,9 @@ use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
 use crate::blob::BlobReader;
 use crate::cache::BlockCache;
+use crate::env::names::FileKind;
 use crate::env::{Env, path_in};
-use crate::manifest::State;
+use crate::manifest::{LiveBlob, State};
 use crate::segment::SegmentReader;
 use std::path::Path;
 use std::sync::Arc;
@@ -156,16 +158,25 @@ fn take_out(
 
 /// Reads every byte of the files of `state` where they lie now.
 ///
-/// Errors: `Corruption` if one is not as it was written, or they do not add up; `Io`.
+/// Errors: `Corruption` if one is not as it was written, they do not add up, or segments refer to other
+/// values than there are; `Io`.
 fn verify(options: &Options, target: &Target, state: &State) -> Result<()> {
     let Target { env, dir, .. } = target;
     let cache = Arc::new(BlockCache::new(CACHE_BYTES));
-    let mut sum = Setsum::ZERO;
+    let (mut sum, mut refs) = (Setsum::ZERO, Refs::default());
     for meta in state.segments() {
-        sum += SegmentReader::open(env, dir, meta, options.access, &cache)?.verify(&mut |_| {})?;
+        let reader = SegmentReader::open(env, dir, meta, options.access, &cache)?;
+        sum += reader.verify_refs(&mut |_| {}, &mut |blob| refs.note(state, blob))?;
+        refs.check(FileKind::Segment.name(meta.id))?;
     }
-    for blob in state.blobs.iter() {
-        BlobReader::open(env, dir, &blob.meta, options.access)?.walk(|_, _| Ok(()))?;
+    for LiveBlob { meta, .. } in state.blobs.iter().map(|blob| &**blob) {
+        let mut live = Live::of(state, &refs, meta.id);
+        let reader = BlobReader::open(env, dir, meta, options.access)?;
+        reader.walk(|blob, _| {
+            live.note(blob);
+            Ok(())
+        })?;
+        live.check(FileKind::Blob.name(meta.id))?;
     }
     if sum == state.present {
         return Ok(());
