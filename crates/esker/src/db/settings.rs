@@ -23,6 +23,10 @@ use std::fmt;
 /// More bits would make a filter that is larger than its keys.
 const FILTER_BITS_MAX: u32 = 64;
 
+/// The longest name of an operator: a record of the catalog must never be long enough to lie out of
+/// line, because it is read before there is anything to read such values with.
+const OPERATOR_BYTES_MAX: usize = 128;
+
 /// What holds for one collection; what is not set is as the [`Options`] say. See
 /// [`Db::collection_with`](crate::Db::collection_with) and
 /// [`Collection::configure`](crate::Collection::configure).
@@ -80,8 +84,9 @@ impl Settings {
         self
     }
 
-    /// What folds merge operands: the name of an operator that is registered. Operands that another
-    /// operator was meant for are handed to this one: change it only where there are none.
+    /// What folds merge operands: the name of an operator that is registered, up to 128 bytes of it.
+    /// Operands that another operator was meant for are handed to this one: change it only where
+    /// there are none.
     #[must_use]
     pub fn merge_operator(mut self, name: impl Into<String>) -> Self {
         self.merge_operator = Some(name.into());
@@ -120,6 +125,10 @@ impl Settings {
         if let Some(bytes) = self.prefix_filter.filter(|bytes| *bytes > KEY_BYTES_MAX) {
             return too_large("prefix_filter", to_u64(bytes), to_u64(KEY_BYTES_MAX));
         }
+        if let Some(name) = self.merge_operator.as_ref().filter(|it| it.len() > OPERATOR_BYTES_MAX)
+        {
+            return too_large("merge_operator", to_u64(name.len()), to_u64(OPERATOR_BYTES_MAX));
+        }
         self.compression.unwrap_or_default().check()?;
         self.blob_compression.unwrap_or_default().check()?;
         match &self.merge_operator {
@@ -141,7 +150,7 @@ impl Settings {
             compression: self.compression,
             filter_bits_per_key: self.filter,
             prefix_filter: self.prefix_filter,
-            blob_threshold: self.blob_threshold,
+            blob_threshold: self.blob_threshold.map(|bytes| bytes.max(BLOB_BYTES_MIN)),
             blob_compression: self.blob_compression,
         }
     }

@@ -121,6 +121,52 @@ fn a_merge_operator_is_found_by_the_name_that_is_set() {
     assert_eq!(counts.get("k").unwrap().unwrap(), U64Add::encode(10));
 }
 
+/// The record of a collection is read when the database is opened: one that lay out of line could not
+/// be. A name of any length is that of an operator, because a separator may be anything.
+#[test]
+fn a_name_that_would_make_a_record_a_large_value_is_refused() {
+    let folder = folder();
+    let options = small().blob_threshold(256);
+    let db = options.open(folder.path()).unwrap();
+    let with = |len: usize| {
+        let all = Settings::default().compression(Compression::Lz4).blob_threshold(usize::MAX);
+        let all = all.filter(64).prefix_filter(65536);
+        all.merge_operator(format!("append:{}", "-".repeat(len - 7)))
+    };
+    for len in [129, 300, 5000] {
+        assert_eq!(
+            kind(db.collection_with("long", &with(len))),
+            ErrorKind::InvalidArgument,
+            "{len}"
+        );
+        let c = db.collection("c").unwrap();
+        assert_eq!(kind(c.configure(&with(len))), ErrorKind::InvalidArgument, "{len}");
+    }
+    let longest = db.collection_with(&"x".repeat(255), &with(128)).unwrap();
+    assert_eq!(db.stats().blob_values, 0);
+    db.flush().unwrap();
+    drop(longest);
+    db.close().unwrap();
+    let db = options.open(folder.path()).unwrap();
+    assert_eq!(db.collection(&"x".repeat(255)).unwrap().settings(), with(128));
+}
+
+/// The fields are open: what is set without the methods holds within the same limits.
+#[test]
+fn a_threshold_below_the_least_is_the_least() {
+    let folder = folder();
+    let (db, _) = open(folder.path());
+    let mut settings = Settings::default();
+    settings.blob_threshold = Some(0);
+    let c = db.collection_with("all", &settings).unwrap();
+    c.ingest([("a", ""), ("b", ""), ("c", "short")]).unwrap();
+    c.insert("d", "short").unwrap();
+    db.compact().unwrap();
+    assert_eq!(db.stats().blob_values, 0);
+    assert!(db.verify().unwrap().is_whole());
+    assert_eq!(c.iter().count(), 4);
+}
+
 #[test]
 fn an_ingest_goes_by_the_threshold_of_its_collection() {
     let folder = folder();
