@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
 mod checker;
+mod moments;
 #[path = "../support/mod.rs"]
 mod support;
 
