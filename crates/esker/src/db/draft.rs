@@ -169,7 +169,7 @@ impl<'a> Draft<'a> {
     fn check_writes(&self, batch: &Batch, to: &[Arc<Identity>]) -> Result<()> {
         for identity in to {
             if !self.born.contains_key(&identity.id) {
-                identity.check_alive()?;
+                identity.check_written(batch)?;
             }
         }
         let Some(first) = self.gone.iter().map(|(at, _)| *at).min() else { return Ok(()) };

@@ -92,6 +92,16 @@ impl Identity {
         if self.life() == Life::Alive { Ok(()) } else { Err(self.refused()) }
     }
 
+    /// Errors: `NotFound` unless it is alive, or none of `ops` is for it after all. Cost: a load; a walk
+    /// over `ops` if it is not alive.
+    #[inline]
+    pub fn check_written(&self, ops: &impl Ops) -> Result<()> {
+        self.check_alive().or_else(|error| {
+            let is_written = ops.iter().any(|op| op.collection == self.id);
+            if is_written { Err(error) } else { Ok(()) }
+        })
+    }
+
     #[cold]
     fn refused(&self) -> Error {
         let why = match self.life() {
@@ -146,6 +156,6 @@ impl<O: Ops> Ops for Guarded<'_, O> {
     }
 
     fn admit(&self) -> Result<()> {
-        self.to.iter().try_for_each(|identity| identity.check_alive())
+        self.to.iter().try_for_each(|identity| identity.check_written(self.ops))
     }
 }

@@ -228,6 +228,28 @@ fn a_value_of_100_mib_comes_back() {
     assert!(*back == *value);
 }
 
+/// MOSS-7: of a slot that is dropped the batch does not even know its collection.
+#[test]
+fn a_batch_does_not_go_where_a_slot_was_dropped() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    for creates in [false, true] {
+        let gone = db.collection("gone").unwrap();
+        let mut batch = db.batch();
+        drop(batch.reserve(&gone, 1, 1).unwrap());
+        assert!(batch.reserve(&gone, 65_537, 0).is_err());
+        batch.insert(&c, "k", "v").unwrap();
+        let mut written = batch.clone();
+        written.insert(&gone, "k", "v").unwrap();
+        if creates {
+            batch.create_collection("new").unwrap();
+        }
+        db.delete_collection(&gone).unwrap();
+        batch.commit().unwrap();
+        assert_eq!(written.commit().unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
+
 /// MOSS-7: pairs are written where they will lie; a slot that is dropped leaves nothing.
 #[test]
 fn pairs_are_written_in_place() {
