@@ -59,6 +59,9 @@ impl View {
     /// Cost: brings the order of memtables up to date; a few reads of the index for each segment at a
     /// border. Errors: `Corruption`, `Io`.
     pub fn estimate(&self, start: &[u8], end: &[u8]) -> Result<Estimate> {
+        if start >= end {
+            return Ok(Estimate::default());
+        }
         let mut sum = Part::default();
         let mut add = |part: Part| {
             sum.entries += part.entries;

@@ -220,6 +220,11 @@ fn a_range_is_estimated_without_walking_it() {
         assert_eq!((none.keys, none.bytes), (0, 0), "{what}");
         let reversed = c.estimate("b".."a").unwrap();
         assert_eq!(reversed.keys, 0, "{what}");
+        // Also where there are keys around it (MOSS-14).
+        for (start, end) in [(4001, 2001), (2001, 2001)] {
+            let empty = c.estimate(key(start)..key(end)).unwrap();
+            assert_eq!((empty.keys, empty.bytes), (0, 0), "{what}");
+        }
     };
     for n in 0..10_000 {
         c.insert(key(n * 7919 % 10_000), [7; 40]).unwrap();
