@@ -54,17 +54,18 @@ impl View {
         Ok(false)
     }
 
-    /// A full key from `start` up to `end`, excluded, that was written after `since`, or where a range
-    /// delete begins that reaches in.
+    /// A full key from `start` up to `end`, excluded, that was written after `since`, or that a range
+    /// delete from after it covers.
     ///
     /// Cost: a walk over these keys in what has anything newer; brings the order of memtables up to
     /// date. Errors: `Corruption`, `Io`.
     pub fn newer_among(&self, start: &[u8], end: &[u8], since: SeqNo) -> Result<Option<Vec<u8>>> {
         let reaches = |span: &Span| span.seq > since && *span.start < *end && *start < *span.end;
+        let first_of = |span: &Span| start.max(&span.start).to_vec();
         for memtable in &self.memtables {
             let spans = memtable.spans();
             if let Some(span) = spans.iter().find(|span| reaches(span)) {
-                return Ok(Some(span.start.to_vec()));
+                return Ok(Some(first_of(span)));
             }
             let newer = walk(memtable.cursor(SeqNo::MAX), start, end, since)?;
             if newer.is_some() || begins_by(memtable, since) {
@@ -72,7 +73,7 @@ impl View {
             }
         }
         if let Some(span) = self.version.spans.all().iter().find(|span| reaches(span)) {
-            return Ok(Some(span.start.to_vec()));
+            return Ok(Some(first_of(span)));
         }
         for run in &self.version.runs {
             let is_near = |segment: &&Arc<Segment>| {

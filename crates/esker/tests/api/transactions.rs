@@ -365,6 +365,24 @@ fn whatever_writes_a_key_that_was_read_conflicts() {
     });
 }
 
+/// What a conflict names was read and written, also where a range delete begins elsewhere.
+#[test]
+fn a_conflict_names_a_key_that_was_read() {
+    wherever_it_lies(|world| {
+        let (mut t1, mut t2) = (world.begin(), world.begin());
+        assert_eq!(t1.range(&world.c, "12".."3").unwrap().count(), 1);
+        assert_eq!(t2.range(&world.c, "0".."3").unwrap().count(), 2);
+        world.put(&mut t1, "9", 1);
+        world.put(&mut t2, "9", 1);
+        world.c.remove_range("11".."8").unwrap();
+        world.settle();
+        for (txn, key) in [(t1, "\"12\""), (t2, "\"11\"")] {
+            let error = txn.commit().unwrap_err();
+            assert!(error.message().contains(key), "{error}, {:?}", world.lie);
+        }
+    });
+}
+
 /// What lies beside what was read stands in nobody's way.
 #[test]
 fn writes_beside_what_was_read_do_not_conflict() {
