@@ -43,7 +43,14 @@ struct Mark {
 #[derive(Debug)]
 struct Undo {
     key: Box<[u8]>,
-    newest: Option<Last>,
+    was: Was,
+}
+
+#[derive(Debug)]
+enum Was {
+    This(Option<Last>),
+    /// The same with an operand less: a copy for each would be as many copies of as many operands.
+    OneLess,
 }
 
 /// The places in the batch of what counts of a key.
@@ -92,9 +99,7 @@ impl Writes {
         match op.kind {
             Kind::RangeDelete => {}
             Kind::Merge => {
-                let mut last = self.newest.get(&*key).cloned().unwrap_or_default();
-                last.operands.push(place);
-                self.note(key.into(), Some(last));
+                self.add_operand(key.into(), place);
                 return Ok(());
             }
             Kind::Put | Kind::Delete | Kind::Blob => {
@@ -114,13 +119,23 @@ impl Writes {
         Ok(())
     }
 
+    fn add_operand(&mut self, key: Box<[u8]>, place: usize) {
+        let Some(last) = self.newest.get_mut(&key) else {
+            return self.note(key, Some(Last { base: None, operands: vec![place] }));
+        };
+        last.operands.push(place);
+        if !self.savepoints.is_empty() {
+            self.undo.push(Undo { key, was: Was::OneLess });
+        }
+    }
+
     fn note(&mut self, key: Box<[u8]>, newest: Option<Last>) {
         let before = match newest {
             Some(last) => self.newest.insert(key.clone(), last),
             None => self.newest.remove(&key),
         };
         if !self.savepoints.is_empty() {
-            self.undo.push(Undo { key, newest: before });
+            self.undo.push(Undo { key, was: Was::This(before) });
         }
     }
 
@@ -176,11 +191,12 @@ impl Writes {
         let Some(Mark { count, undo, covered }) = self.savepoints.pop() else { return false };
         self.batch.truncate(count);
         self.covered = covered;
-        for Undo { key, newest } in self.undo.drain(undo..).rev() {
-            match newest {
-                Some(last) => self.newest.insert(key, last),
-                None => self.newest.remove(&key),
-            };
+        for Undo { key, was } in self.undo.drain(undo..).rev() {
+            match was {
+                Was::This(Some(last)) => _ = self.newest.insert(key, last),
+                Was::This(None) => _ = self.newest.remove(&key),
+                Was::OneLess => _ = self.newest.get_mut(&key).and_then(|last| last.operands.pop()),
+            }
         }
         true
     }
