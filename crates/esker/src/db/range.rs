@@ -206,7 +206,11 @@ impl Range {
         let (hidden, walked) = (cover.clone(), view.clone());
         let open = Box::new(move || open(&walked, &hidden));
         let visible = Visible::new(open, scope).under(cover).folding(view.clone());
-        let visible = visible.telling(Box::new(move |gap| gaps.remember(gap)));
+        let visible = match hold {
+            Hold::Pin(_) => visible.telling(Box::new(move |gap| gaps.remember(gap))),
+            // Its view may lack what its number has: what it does not find may be there.
+            Hold::Watch(..) => visible,
+        };
         Self { collection, visible, view, large: Value::EMPTY, failed: None, hold }
     }
 
@@ -274,7 +278,9 @@ impl Range {
 
     /// Errors: what ended the range.
     fn check(&mut self) -> Result<()> {
-        self.check_watch()?;
+        if !self.visible.has_ended() {
+            self.check_watch()?;
+        }
         self.failed.clone().map_or(Ok(()), Err)
     }
 

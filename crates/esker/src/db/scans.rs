@@ -169,3 +169,34 @@ impl Collection {
         (Hold::Watch(watch, core.visible()), view)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::watch::Watches;
+    use crate::db::Db;
+    use crate::env::sim::Sim;
+    use std::sync::Arc;
+
+    /// What is visible and has not returned may lie in a memtable that the view of such a range lacks,
+    /// though its number is lower: it must not tell others that nothing is there.
+    #[test]
+    fn a_range_that_pins_nothing_hides_nothing_from_others() {
+        let db = Db::options().env(Sim::new(1)).open("/db").unwrap();
+        let c = db.collection("c").unwrap();
+        for key in 0..100_u8 {
+            c.insert([key], "old").unwrap();
+            c.remove([key]).unwrap();
+        }
+        let core = db.core();
+        let view = core.views.load_full();
+        // Another writes between its view and its number, in a new generation.
+        core.writing().unwrap().committer.seal().unwrap();
+        c.insert([50], "new").unwrap();
+        let watch = Arc::new(Watches::default()).watch(c.id);
+        let bounds = bounds_of(c.id, &([0]..[200]));
+        let range = Range::new(view, Hold::Watch(watch, core.visible()), bounds);
+        assert_eq!(range.count(), 0);
+        assert_eq!(c.range([0]..[200]).count(), 1);
+    }
+}

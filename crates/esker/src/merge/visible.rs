@@ -162,6 +162,12 @@ impl<C: Cursor> Visible<C> {
         Self { backing: Some(backing), ..self }
     }
 
+    /// Whether both ends have given all there was.
+    #[inline]
+    pub fn has_ended(&self) -> bool {
+        self.done
+    }
+
     /// How many entries it has met that did not show: newer ones, tombstones, what was covered.
     pub fn stepped(&self) -> u64 {
         self.stepped

@@ -83,6 +83,18 @@ fn a_walk_that_fails_fast_stops_at_a_change() {
     }
 }
 
+/// A walk that was complete stays so, whatever is written then; but it goes nowhere else.
+#[test]
+fn a_walk_that_has_ended_stays_ended() {
+    let (_folder, _db, c) = worked_example(Delta::OneRun);
+    let mut range = c.fail_fast().iter();
+    assert_eq!(range.by_ref().map(Result::unwrap).count(), 3);
+    c.insert("z", "1").unwrap();
+    assert!(range.next().is_none() && range.next_back().is_none());
+    assert_eq!(range.seek("a").unwrap_err().kind(), ErrorKind::Interrupted);
+    assert!(range.next().is_none());
+}
+
 /// HEST-4, the third worked example.
 #[test]
 fn a_walk_that_begins_after_the_change_shows_it() {
