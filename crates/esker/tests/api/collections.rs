@@ -351,4 +351,9 @@ fn ten_thousand_collections_share_what_they_are_stored_in() {
     assert_eq!(db.collections_in("tenants/007").unwrap().len(), 100);
     let last = db.collection("tenants/099/09999").unwrap();
     assert_eq!((last.settings(), pairs(&last).len()), (own[1].clone(), 1));
+    // All go at once: ten thousand range deletes, each judged where it lies.
+    db.delete_collection(&db.collection("tenants").unwrap()).unwrap();
+    db.compact().unwrap();
+    assert_eq!((db.stats().collections, pairs(&last).len()), (0, 0));
+    assert!(db.verify().unwrap().is_whole());
 }
