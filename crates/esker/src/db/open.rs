@@ -320,7 +320,9 @@ impl Opening<'_> {
         let Self { env, dir, options, .. } = self;
         let rules = view.rules.clone();
         let poison = Arc::new(Poison::default());
-        let ledger = Ledger::start(env.clone(), dir.clone(), self.next_state(), poison.clone())?;
+        let state = self.next_state();
+        self.check_numbers(&state)?;
+        let ledger = Ledger::start(env.clone(), dir.clone(), state, poison.clone())?;
         let background = Arc::new(Background::default());
         let host = DbHost {
             env: env.clone(),
@@ -364,6 +366,18 @@ impl Opening<'_> {
         let (steps, ingesting) = Default::default();
         let writing = Writing { committer, ledger, queue, background, steps, ingesting };
         Ok((views, writing, removed))
+    }
+
+    /// Errors: `Unsupported` if no log can have the number behind that of the new manifest. Whoever
+    /// has put a file of such a name there can take it away again: nothing was written yet (F-41).
+    fn check_numbers(&self, state: &State) -> Result<()> {
+        let log = state.next_file.0.checked_add(1).map(FileId);
+        if log.and_then(|log| Address::new(log, 0)).is_some() {
+            return Ok(());
+        }
+        let highest = self.folder.files.keys().max_by_key(|name| name.id);
+        let highest = highest.map(|name| format!("the highest is {name}")).unwrap_or_default();
+        Err(no_addresses().context(highest))
     }
 
     /// How many numbers may have been given out beyond the last one that was found.

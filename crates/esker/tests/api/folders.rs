@@ -308,3 +308,30 @@ fn a_budget_that_is_too_small_is_refused() {
     let error = Db::options().memory_budget(1000).open(folder.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
 }
+
+/// F-41: a file of a database's by its name, with a number that no log can have: the open is refused
+/// before numbers go on from there, which none could take back.
+#[test]
+fn a_stray_file_with_a_number_beyond_all_is_refused_and_does_no_harm() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    c.insert("a", "1").unwrap();
+    drop(c);
+    db.close().unwrap();
+    for stray in ["seg-18446744073709551614", "log-18446744073709551613", "blob-1073741823"] {
+        let path = folder.path().join(stray);
+        std::fs::write(&path, "").unwrap();
+        let before = image(folder.path());
+        let error = small().open(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains(stray), "{error}");
+        let names = |image: BTreeMap<String, Vec<u8>>| image.into_keys().collect::<Vec<_>>();
+        assert_eq!(names(image(folder.path())), names(before));
+        std::fs::remove_file(&path).unwrap();
+        let (db, c) = open(folder.path());
+        c.insert("b", "2").unwrap();
+        assert_eq!(pairs(c.iter()), "a=1 b=2 ");
+        drop(c);
+        db.close().unwrap();
+    }
+}
