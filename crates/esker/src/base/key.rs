@@ -87,6 +87,16 @@ pub fn unpack_tag(tag: u64) -> Option<(SeqNo, Kind)> {
     Some((SeqNo(tag >> 8), kind))
 }
 
+/// The full key of a user key, or of a prefix of some.
+pub fn full_key(collection: CollectionId, key: &[u8]) -> Box<[u8]> {
+    [&collection.0.to_be_bytes()[..], key].concat().into()
+}
+
+/// The first key above `key`: nothing sorts between the two.
+pub fn key_after(key: &[u8]) -> Box<[u8]> {
+    [key, b"\0"].concat().into()
+}
+
 /// The collection and user key of a full key; none if it is too short to have an id.
 pub fn split_full_key(full: &[u8]) -> Option<(CollectionId, &[u8])> {
     let (id, key) = full.split_first_chunk::<{ CollectionId::BYTES }>()?;

@@ -11,6 +11,7 @@ pub mod entry;
 pub mod error;
 pub mod id;
 pub mod key;
+pub mod keyset;
 pub mod setsum;
 pub mod span;
 pub mod value;

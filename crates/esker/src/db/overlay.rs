@@ -13,7 +13,7 @@
 use super::range::{FullBounds, Range, Side};
 use crate::base::error::{Error, Result};
 use crate::base::id::CollectionId;
-use crate::base::key::Kind;
+use crate::base::key::{Kind, full_key, key_after};
 use crate::base::value::{Key, Value};
 use crate::merge::fold::{Backing, Chain};
 use crate::tree::view::View as TreeView;
@@ -93,7 +93,7 @@ impl<'a> TransactionRange<'a> {
             let full = full_key(self.collection, &key);
             let is_covered = self.writes.covers(&full);
             match side {
-                Side::Front => self.walked.front = Some(after(&full)),
+                Side::Front => self.walked.front = Some(key_after(&full)),
                 Side::Back => self.walked.back = Some(full),
             }
             if !is_covered {
@@ -190,15 +190,6 @@ pub(super) fn fold_own(
     chain.fold(full, backing)
 }
 
-fn full_key(collection: CollectionId, key: &[u8]) -> Box<[u8]> {
-    [&collection.0.to_be_bytes()[..], key].concat().into()
-}
-
-/// The first key above `key`.
-fn after(key: &[u8]) -> Box<[u8]> {
-    [key, b"\0"].concat().into()
-}
-
 impl Iterator for TransactionRange<'_> {
     type Item = Result<(Key, Value)>;
 
@@ -220,13 +211,13 @@ impl Drop for TransactionRange<'_> {
         let Walked { start, end, front, back, whole } = &self.walked;
         let mut reads = self.reads.borrow_mut();
         if *whole {
-            return reads.interval(start, end);
+            return reads.stretch(start, end);
         }
         if let Some(front) = front {
-            reads.interval(start, front);
+            reads.stretch(start, front);
         }
         if let Some(back) = back {
-            reads.interval(back, end);
+            reads.stretch(back, end);
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::scans::{Keys, Readers};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, SeqNo};
-use crate::base::key::{KEY_BYTES_MAX, Kind, check_key, prefix_end};
+use crate::base::key::{KEY_BYTES_MAX, Kind, check_key, full_key, key_after, prefix_end};
 use crate::base::span::Cover;
 use crate::base::value::{Key, Value};
 use crate::commit::watch::Watch;
@@ -63,14 +63,13 @@ pub(super) struct FullBounds {
 impl FullBounds {
     /// The first full key inside, and the first one above.
     pub(super) fn keys(self) -> (Box<[u8]>, Box<[u8]>) {
-        let after = |key: Box<[u8]>| [&key[..], b"\0"].concat().into_boxed_slice();
         let start = match self.start {
             Bound::Included(key) => key,
-            Bound::Excluded(key) => after(key),
+            Bound::Excluded(key) => key_after(&key),
             Bound::Unbounded => Box::default(),
         };
         let end = match self.end {
-            Bound::Included(key) => after(key),
+            Bound::Included(key) => key_after(&key),
             Bound::Excluded(key) => key,
             // Above every collection.
             Bound::Unbounded => [u8::MAX; CollectionId::BYTES + 1].into(),
@@ -91,7 +90,7 @@ pub(super) fn bounds_of<K: AsRef<[u8]>>(
     id: CollectionId,
     range: &impl RangeBounds<K>,
 ) -> FullBounds {
-    let full = |key: &K| [&id.0.to_be_bytes()[..], key.as_ref()].concat().into_boxed_slice();
+    let full = |key: &K| full_key(id, key.as_ref());
     let start = match range.start_bound() {
         Bound::Included(key) => Bound::Included(full(key)),
         Bound::Excluded(key) => Bound::Excluded(full(key)),
@@ -185,8 +184,8 @@ impl Range {
         prefix: &[u8],
     ) -> Self {
         let seq = hold.seq();
-        let full = [&id.0.to_be_bytes()[..], prefix].concat();
-        let (start, end) = (Bound::Included(full.clone().into()), after(&full));
+        let full = full_key(id, prefix);
+        let (start, end) = (Bound::Included(full.clone()), after(&full));
         let bounds = FullBounds { collection: id, start, end };
         Self::opened(Tombstones::Hidden, view, hold, bounds, move |view, cover| {
             view.cursor_of_prefix(seq, cover, &full)
@@ -271,7 +270,7 @@ impl Range {
     /// succeeds, unless it was `Interrupted`.
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         self.check_watch()?;
-        let full = [&self.collection.0.to_be_bytes()[..], key.as_ref()].concat();
+        let full = full_key(self.collection, key.as_ref());
         self.failed = None;
         self.visible.seek(&full)
     }

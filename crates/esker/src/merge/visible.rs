@@ -24,7 +24,7 @@ use super::fold::{Backing, fold_under};
 use crate::base::cursor::Cursor;
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
-use crate::base::key::{Entry, Kind};
+use crate::base::key::{Entry, Kind, key_after};
 use crate::base::span::{Cover, Probe, Span};
 use crate::base::value::{Key, Value};
 use std::ops::Bound;
@@ -96,6 +96,9 @@ pub struct Visible<C> {
     done: bool,
     failed: Option<Error>,
 }
+
+/// A key at which a range begins or ends; none if nothing bounds it.
+type Limit = Option<Box<[u8]>>;
 
 /// One end of the walk.
 struct End<C> {
@@ -174,15 +177,15 @@ impl<C: Cursor> Visible<C> {
     }
 
     /// Where the range begins and ends, as keys: the first inside, and the first above.
-    fn limits(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    fn limits(&self) -> (Limit, Limit) {
         let start = match &self.scope.start {
-            Bound::Included(start) => Some(start.to_vec()),
-            Bound::Excluded(start) => Some(after(start)),
+            Bound::Included(start) => Some(start.clone()),
+            Bound::Excluded(start) => Some(key_after(start)),
             Bound::Unbounded => None,
         };
         let end = match &self.scope.end {
-            Bound::Included(end) => Some(after(end)),
-            Bound::Excluded(end) => Some(end.to_vec()),
+            Bound::Included(end) => Some(key_after(end)),
+            Bound::Excluded(end) => Some(end.clone()),
             Bound::Unbounded => None,
         };
         (start, end)
@@ -193,13 +196,13 @@ impl<C: Cursor> Visible<C> {
     fn tell_front(&mut self, is_found: bool) {
         let (start, end) = self.limits();
         let start = match self.front.given.is_empty() {
-            false => Some(after(&self.front.given)),
+            false => Some(key_after(&self.front.given)),
             true => start.filter(|_| !self.front.sought),
         };
         let end = match is_found {
-            true => Some(self.front.passed.clone()),
+            true => Some(self.front.passed.as_slice().into()),
             false if self.back.passed.is_empty() => end,
-            false => Some(self.back.passed.clone()),
+            false => Some(self.back.passed.as_slice().into()),
         };
         self.tell(start, end);
     }
@@ -209,15 +212,16 @@ impl<C: Cursor> Visible<C> {
     fn tell_back(&mut self, is_found: bool) {
         let (start, end) = self.limits();
         let start = match (is_found, self.front.passed.is_empty()) {
-            (true, _) => Some(after(&self.back.passed)),
-            (false, false) => Some(after(&self.front.passed)),
+            (true, _) => Some(key_after(&self.back.passed)),
+            (false, false) => Some(key_after(&self.front.passed)),
             (false, true) => start,
         };
-        let end = if self.back.given.is_empty() { end } else { Some(self.back.given.clone()) };
+        let end =
+            if self.back.given.is_empty() { end } else { Some(self.back.given.as_slice().into()) };
         self.tell(start, end);
     }
 
-    fn tell(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>) {
+    fn tell(&mut self, start: Limit, end: Limit) {
         if let (Some(tell), Some(start), Some(end)) = (&mut self.tell, start, end) {
             tell(Span { start: start.into(), end: end.into(), seq: self.scope.seq });
         }
@@ -334,8 +338,7 @@ impl<C: Cursor> Visible<C> {
         match &self.scope.end {
             Bound::Unbounded => cursor.seek_last(),
             Bound::Excluded(end) => cursor.seek_before(end),
-            // The key after `end` is `end` and a zero byte: nothing sorts between them.
-            Bound::Included(end) => cursor.seek_before(&[end, &b"\0"[..]].concat()),
+            Bound::Included(end) => cursor.seek_before(&key_after(end)),
         }
     }
 
@@ -453,11 +456,6 @@ impl<C: Cursor> Visible<C> {
         }
         Ok(None)
     }
-}
-
-/// The first key above `key`.
-fn after(key: &[u8]) -> Vec<u8> {
-    [key, b"\0"].concat()
 }
 
 /// From the last entry of `key`: its newest version at or below `seq`, if any. Leaves the cursor

@@ -17,15 +17,12 @@ use crate::base::cursor::Cursor;
 use crate::base::error::Result;
 use crate::base::id::SeqNo;
 use crate::base::key::Kind;
+use crate::base::keyset::{KeySet, Stretch};
 use crate::merge::loser::Merged;
 use crate::merge::run::{RunCursor, Segments};
 use crate::merge::visible::{Scope, Tombstones, Visible};
-use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
-
-/// Two full keys: from the first, up to the second.
-type Stretch = (Arc<[u8]>, Arc<[u8]>);
 
 /// See the module.
 pub struct Changed {
@@ -34,8 +31,8 @@ pub struct Changed {
     written: Merged,
     /// Whether `written` was moved to its first entry.
     is_begun: bool,
-    /// Where range deletes lie, ascending and apart; without those that were walked.
-    stretches: VecDeque<Stretch>,
+    /// Where range deletes lie, without the stretches that were walked.
+    stretches: KeySet,
     /// What the moment sees in the present one, and the key that it is at.
     removed: Option<(Visible<Merged>, Vec<u8>)>,
     /// The last key that was given.
@@ -66,8 +63,10 @@ impl View {
             }
         }
         spans.extend(self.version.spans.all().iter().cloned());
-        let spans = spans.into_iter().filter(|span| span.seq > since);
-        let stretches = joined(spans.map(|span| (span.start, span.end)).collect());
+        let mut stretches = KeySet::default();
+        for span in spans.iter().filter(|span| span.seq > since) {
+            stretches.insert(&span.start, &span.end);
+        }
         Changed {
             view: self.clone(),
             since,
@@ -78,23 +77,6 @@ impl View {
             given: Vec::new(),
         }
     }
-}
-
-/// The same stretches, ascending, those joined that touch.
-fn joined(mut all: Vec<Stretch>) -> VecDeque<Stretch> {
-    all.sort_unstable();
-    let mut joined: VecDeque<Stretch> = VecDeque::new();
-    for (start, end) in all {
-        match joined.back_mut() {
-            Some((_, last)) if start <= *last => {
-                if end > *last {
-                    *last = end;
-                }
-            }
-            _ => joined.push_back((start, end)),
-        }
-    }
-    joined
 }
 
 impl Changed {
@@ -142,7 +124,7 @@ impl Changed {
                     }
                     None => self.removed = None,
                 },
-                None => match self.stretches.pop_front() {
+                None => match self.stretches.pop_first() {
                     // The empty key is no full key: it is below all of them.
                     Some(stretch) => self.removed = Some((self.seen_in(stretch), Vec::new())),
                     None => return Ok(()),
@@ -156,28 +138,13 @@ impl Changed {
         let (view, at) = (self.view.clone(), self.since);
         let scope = Scope {
             seq: at,
-            start: Bound::Included((*start).into()),
-            end: Bound::Excluded((*end).into()),
+            start: Bound::Included(start),
+            end: Bound::Excluded(end),
             tombstones: Tombstones::Hidden,
         };
         let cover = view.cover(at);
         let (hidden, backing) = (cover.clone(), view.clone());
         let open = Box::new(move || Ok(view.cursor(at, &hidden)));
         Visible::new(open, scope).under(cover).folding(backing)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stretches_that_touch_are_joined() {
-        let stretch = |text: &str| {
-            let (start, end) = text.split_once('-').unwrap();
-            (start.as_bytes().into(), end.as_bytes().into())
-        };
-        let all = ["k-m", "a-c", "b-d", "d-e", "x-z", "xa-xb"].map(stretch);
-        assert_eq!(joined(all.into()), ["a-e", "k-m", "x-z"].map(stretch));
     }
 }

@@ -1,13 +1,13 @@
 //! What a transaction has read, and whether that still holds.
 //!
-//! 1. A read is a key, present or not, or all keys of an interval: whoever has seen that nothing is
+//! 1. A read is a key, present or not, or all keys of a stretch: whoever has seen that nothing is
 //!    there has read it.
 //! 2. What a transaction reads of its own writes it has not read.
 
-use super::intervals::Intervals;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 use crate::base::key::{Lookup, split_full_key};
+use crate::base::keyset::KeySet;
 use crate::tree::view::View;
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 pub struct Reads {
     /// By full key.
     keys: BTreeMap<Box<[u8]>, Lookup>,
-    intervals: Intervals,
+    stretches: KeySet,
 }
 
 impl Reads {
@@ -28,8 +28,8 @@ impl Reads {
     }
 
     /// All full keys from `start` up to `end`, excluded, were read.
-    pub fn interval(&mut self, start: &[u8], end: &[u8]) {
-        self.intervals.insert(start, end);
+    pub fn stretch(&mut self, start: &[u8], end: &[u8]) {
+        self.stretches.insert(start, end);
     }
 
     /// Agrees if nothing that was read was written after `since`, as far as `view` shows.
@@ -42,7 +42,7 @@ impl Reads {
                 return Err(conflict(key.full(), since));
             }
         }
-        for (start, end) in self.intervals.iter() {
+        for (start, end) in self.stretches.iter() {
             if let Some(key) = view.newer_among(start, end, since)? {
                 return Err(conflict(&key, since));
             }

@@ -12,11 +12,11 @@
 //! 3. A savepoint is the length of the batch; going back to it undoes what was noted since, newest
 //!    first.
 
-use super::intervals::Intervals;
 use crate::base::batch::{Batch, Op, Ops};
 use crate::base::entry::range_end;
 use crate::base::error::Result;
-use crate::base::key::Kind;
+use crate::base::key::{Kind, full_key};
+use crate::base::keyset::KeySet;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -25,7 +25,7 @@ use std::ops::Bound;
 pub struct Writes {
     batch: Batch,
     newest: BTreeMap<Box<[u8]>, Last>,
-    covered: Intervals,
+    covered: KeySet,
     /// What savepoints need to go back; empty without one.
     undo: Vec<Undo>,
     savepoints: Vec<Mark>,
@@ -36,7 +36,7 @@ pub struct Writes {
 struct Mark {
     count: usize,
     undo: usize,
-    covered: Intervals,
+    covered: KeySet,
 }
 
 /// What a key had before.
@@ -95,16 +95,16 @@ impl Writes {
     pub fn push(&mut self, op: Op<'_>) -> Result<()> {
         self.batch.push(op)?;
         let place = self.batch.count() - 1;
-        let key = [&op.collection.0.to_be_bytes()[..], op.key].concat();
+        let key = full_key(op.collection, op.key);
         match op.kind {
             Kind::RangeDelete => {}
             Kind::Merge => {
-                self.add_operand(key.into(), place);
+                self.add_operand(key, place);
                 return Ok(());
             }
             Kind::Put | Kind::Delete | Kind::Blob => {
                 let last = Last { base: Some(place), operands: Vec::new() };
-                self.note(key.into(), Some(last));
+                self.note(key, Some(last));
                 return Ok(());
             }
         }
@@ -180,7 +180,7 @@ impl Writes {
         self.newest.range::<[u8], _>(bounds).map(|(key, last)| (&**key, self.own(key, last)))
     }
 
-    /// Makes a savepoint. Cost: a copy of the covered intervals.
+    /// Makes a savepoint. Cost: a copy of the covered stretches.
     pub fn save(&mut self) {
         let (count, undo) = (self.batch.count(), self.undo.len());
         self.savepoints.push(Mark { count, undo, covered: self.covered.clone() });

@@ -15,7 +15,7 @@ use super::super::settings::Settings;
 use super::union::Owned;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
-use crate::base::key::{Kind, split_full_key};
+use crate::base::key::{Kind, full_key, split_full_key};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen of the catalog and of what it should name.
@@ -90,7 +90,7 @@ impl Names {
             records.insert(counter.to_vec(), record_value(next, &Settings::default()));
         }
         for ((key, value), seq) in records.into_iter().zip(first.0..) {
-            let key = [&CollectionId::SYSTEM.0.to_be_bytes()[..], &key].concat();
+            let key = full_key(CollectionId::SYSTEM, &key).into_vec();
             missing.records.push(Owned { key, seq: SeqNo(seq), kind: Kind::Put, value });
         }
         Ok(missing)

@@ -1,25 +1,28 @@
-//! A set of keys, as disjoint intervals.
+//! A set of keys, as the stretches that they fill.
 //!
 //! ```text
 //!   [a────c)   [f──h)          insert [b────g)   ─▶   [a──────────h)
 //! ```
 //!
-//! 1. Intervals are half-open, not empty, disjoint, and do not touch: each is the longest that it
+//! 1. Stretches are half-open, not empty, disjoint, and do not touch: each is the longest that it
 //!    can be.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+/// Where a stretch begins, and where it ends.
+pub type Stretch = (Box<[u8]>, Box<[u8]>);
+
 /// See the module. Keys are full keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Intervals {
+pub struct KeySet {
     /// Where each begins, and ends.
     ends: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
 
-impl Intervals {
+impl KeySet {
     /// Adds the keys from `start` up to `end`, excluded; none if that is the wrong way round. Cost:
-    /// a search, and one step for each interval that is taken in.
+    /// a search, and one step for each stretch that is taken in.
     pub fn insert(&mut self, start: &[u8], end: &[u8]) {
         if start >= end {
             return;
@@ -47,13 +50,18 @@ impl Intervals {
         self.ends.is_empty()
     }
 
+    /// Takes out the first stretch.
+    pub fn pop_first(&mut self) -> Option<Stretch> {
+        self.ends.pop_first()
+    }
+
     /// Where each begins and ends, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.ends.iter().map(|(start, end)| (&**start, &**end))
     }
 }
 
-/// The last interval that begins at or before `key`.
+/// The last stretch that begins at or before `key`.
 fn up_to<'a>(ends: &'a BTreeMap<Box<[u8]>, Box<[u8]>>, key: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let bounds = (Bound::Unbounded, Bound::Included(key));
     ends.range::<[u8], _>(bounds).next_back().map(|(start, end)| (&**start, &**end))
@@ -66,10 +74,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_set_of_intervals_is_the_set_of_their_keys(
+        fn a_set_of_stretches_is_the_set_of_their_keys(
             inserts in proptest::collection::vec((0u8..40, 0u8..40), 0..30)
         ) {
-            let (mut set, mut model) = (Intervals::default(), [false; 40]);
+            let (mut set, mut model) = (KeySet::default(), [false; 40]);
             for (start, end) in inserts {
                 set.insert(&[start], &[end]);
                 for key in start..end {
