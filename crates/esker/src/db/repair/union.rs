@@ -9,8 +9,11 @@
 //! 1. Numbers are unique, so two entries of one key and number are the same one, met twice: after a
 //!    flush or merge of which both sides are there. They are equal, or one is what an earlier repair put in the
 //!    place of a value that it could not read.
-//! 2. Of two, what has its value with it goes before what refers to it, that before what refers to
-//!    what cannot be read, and anything before a delete.
+//! 2. Of two, what has its value with it goes before what refers to it, that before an operand, which a
+//!    merge may have folded into the other; then comes a delete, and last what refers to what cannot
+//!    be read.
+//! 3. Two operands of one number are one of them folded with older ones, if they differ: which of them
+//!    cannot be told. The one that came first is taken.
 
 use crate::base::blob::BlobRef;
 use crate::base::cursor::Cursor;
@@ -48,9 +51,10 @@ impl Owned {
     /// How good it is among those of its key and number; the lower the better.
     fn rank(&self, values: &mut Values) -> Result<u8> {
         Ok(match (self.kind, self.blob()) {
-            (Kind::Delete, _) => 2,
-            (Kind::Blob, None) => 3,
-            (Kind::Blob, Some(blob)) if values.read(&blob)?.is_none() => 3,
+            (Kind::Blob, None) => 4,
+            (Kind::Blob, Some(blob)) if values.read(&blob)?.is_none() => 4,
+            (Kind::Delete, _) => 3,
+            (Kind::Merge, _) => 2,
             (Kind::Blob, Some(_)) => 1,
             _ => 0,
         })
@@ -148,5 +152,31 @@ impl Cursor for Pile {
 
     fn value(&self) -> Value {
         self.entry().map_or(Value::EMPTY, |entry| Value::copied(entry.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SST-21: what a merge has made of operands lies beside them, whichever comes first.
+    #[test]
+    fn the_best_of_one_number_is_taken_in_any_order() {
+        let one = |kind, seq, value: &[u8]| Owned {
+            key: b"0000k".to_vec(),
+            seq: SeqNo(seq),
+            kind,
+            value: value.to_vec(),
+        };
+        let folded = one(Kind::Put, 5, b"111");
+        let all = [one(Kind::Merge, 5, b"100"), folded.clone(), one(Kind::Delete, 5, b"")];
+        let older = one(Kind::Merge, 4, b"10");
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let piles = order.map(|at| Pile::new(vec![all[at].clone(), older.clone()]));
+            let sources = piles.map(|pile| Box::new(pile) as Box<dyn Cursor>);
+            let (mut union, mut values) = (Union::new(sources.into()), Values::default());
+            let mut next = || union.next(&mut values).unwrap();
+            assert_eq!([next(), next(), next()], [Some(folded.clone()), Some(older.clone()), None]);
+        }
     }
 }
