@@ -59,6 +59,8 @@ pub struct Steps {
 #[derive(Debug, Default)]
 pub(super) struct Running {
     count: usize,
+    /// How often files were let go: what could not be chosen before may be now.
+    freed: u64,
     next_token: u64,
     busy: HashSet<FileId>,
     /// Files of the last level in which versions were kept for a reader.
@@ -138,6 +140,7 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let mut running = self.steps.running.lock();
         running.count -= 1;
+        running.freed += 1;
         for id in &self.inputs {
             running.busy.remove(id);
             // A step that failed keeps its inputs: at worst one of them is not cleaned up again.
@@ -162,6 +165,7 @@ impl Drop for Held<'_> {
         let mut running = self.steps.running.lock();
         self.files.iter().for_each(|id| _ = running.busy.remove(id));
         running.count -= usize::from(self.is_job);
+        running.freed += 1;
         drop(running);
         self.steps.ended.open();
     }
@@ -195,6 +199,11 @@ impl Steps {
         }
     }
 
+    /// How often files were let go so far.
+    fn freed(&self) -> u64 {
+        self.running.lock().freed
+    }
+
     /// Whether a step is being carried out.
     pub fn is_running(&self) -> bool {
         self.running.lock().count > 0
@@ -223,13 +232,16 @@ impl Core {
         let steps = &writing.steps;
         loop {
             writing.committer.poison().refuse()?;
+            let freed = steps.freed();
             if self.compact_step(writing, Want::All)? || self.clean_step(writing, Want::All)? {
                 continue;
             }
-            if !steps.is_running() {
+            // A step that ended since this looked has let go what it wanted.
+            let may_begin = || steps.freed() != freed || steps.has_untaken();
+            steps.ended.wait_until(&*self.env, || may_begin() || !steps.is_running());
+            if !may_begin() {
                 return Ok(());
             }
-            steps.ended.wait_until(&*self.env, || !steps.is_running() || steps.has_untaken());
         }
     }
 

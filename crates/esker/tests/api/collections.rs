@@ -288,8 +288,7 @@ fn data_only_in_children_is_flushed_replayed_and_deleted() {
 #[test]
 fn writes_that_race_with_a_deletion_leave_nothing() {
     let folder = folder();
-    // What is counted in the end is not merged by others meanwhile.
-    let db = small().background_compaction(false).open(folder.path()).unwrap();
+    let db = small().open(folder.path()).unwrap();
     for round in 0..20 {
         let doomed = db.collection("doomed").unwrap();
         std::thread::scope(|scope| {
