@@ -20,7 +20,8 @@
 //!    begins. So collection `u32::MAX` must never be given out.
 //! 3. The reader takes what the crate's reader takes (SST-8.8, SST-9): fields in any order, unknown
 //!    ones skipped, omitted ones zero, the last of a repeated one; varints may be longer than they
-//!    need be in tags and in the entry's length, not in the fields' values and lengths.
+//!    need be in tags, in the entry's length and in fields that the crate does not know, not in the
+//!    values and lengths of the others.
 //! 4. Nothing is copied: keys and values are borrowed from the payload.
 //! 5. An operation of [`Kind::Blob`] is logged as a packed put: its value is the ref, and behind that
 //!    what is stored. The ref's address is not written: it is where `val` lies. The value ends its
@@ -32,7 +33,7 @@
 
 use super::batch::{Op, Ops};
 use super::blob::{Address, BLOB_BYTES_MIN, BlobRef, Codec};
-use super::coding::{Decoder, varint_len};
+use super::coding::{Decoder, to_u64, varint_len};
 use super::error::{Error, ErrorKind, Result};
 use super::id::{CollectionId, SeqNo};
 use super::key::{Entry, Kind, VALUE_BYTES_MAX};
@@ -408,20 +409,43 @@ pub enum Field<'a> {
     Fixed32(u32),
 }
 
-/// The next field's number and value; none if it is malformed (invariant 3).
-pub fn take_field<'a>(input: &mut Decoder<'a>) -> Option<(u64, Field<'a>)> {
+/// Field numbers of protobuf are below.
+const FIELDS: u64 = 1 << 29;
+
+/// A field that was taken off a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'a> {
+    /// Its number.
+    pub number: u64,
+    /// Its value.
+    pub field: Field<'a>,
+    /// Whether its value, or its length, has no more bytes than it needs: it must, in fields that the
+    /// crate knows.
+    pub is_short: bool,
+}
+
+/// The next field; none if it is malformed (invariant 3).
+pub fn take_field<'a>(input: &mut Decoder<'a>) -> Option<Taken<'a>> {
     let tag = input.varint()?;
+    // Protobuf keeps the numbers from 19,000 on for itself.
+    if !matches!(tag >> 3, 1..19_000 | 20_000..FIELDS) {
+        return None;
+    }
+    let before = input.rest().len();
     let field = match tag & 7 {
-        0 => Field::Varint(input.minimal_varint()?),
+        0 => Field::Varint(input.varint()?),
         1 => Field::Fixed64(input.u64()?),
-        2 => {
-            let len = usize::try_from(input.minimal_varint()?).ok()?;
-            Field::Bytes(input.bytes(len)?)
-        }
+        2 => Field::Bytes(input.length_prefixed()?),
         5 => Field::Fixed32(input.u32()?),
         _ => return None,
     };
-    (tag >> 3 != 0).then_some((tag >> 3, field))
+    let taken = before - input.rest().len();
+    let is_short = match field {
+        Field::Varint(n) => taken == varint_len(n),
+        Field::Bytes(bytes) => taken == varint_len(to_u64(bytes.len())) + bytes.len(),
+        Field::Fixed64(_) | Field::Fixed32(_) => true,
+    };
+    Some(Taken { number: tag >> 3, field, is_short })
 }
 
 /// An entry as a log has it.
@@ -489,19 +513,25 @@ fn entry_of(kind: Kind, inner: &[u8]) -> Result<Logged<'_>, (&'static str, Strin
     let (mut packed, mut is_said) = (Packed::default(), false);
     let mut input = Decoder::new(inner);
     while !input.is_empty() {
-        let (number, field) = take_field(&mut input)
-            .ok_or_else(|| ("fields that end with their entry", "a malformed field".to_owned()))?;
+        let malformed = || ("fields that end with their entry", "a malformed field".to_owned());
+        let Taken { number, field, is_short } = take_field(&mut input).ok_or_else(malformed)?;
         match (number.wrapping_sub(base), field) {
             (0, Field::Varint(n)) => shared = n,
             (1, Field::Bytes(bytes)) => key = bytes,
             (2, Field::Varint(n)) => seq = n,
             (3, Field::Bytes(bytes)) if kind != Kind::Delete => value = bytes,
-            _ => match (number, field) {
-                (Packed::CODEC, Field::Varint(n)) => (packed.codec, is_said) = (n, true),
-                (Packed::LEN, Field::Varint(n)) => packed.len = n,
-                (Packed::DIGEST, Field::Fixed64(n)) => packed.digest = n,
-                _ => {}
-            },
+            _ => {
+                match (number, field) {
+                    (Packed::CODEC, Field::Varint(n)) => (packed.codec, is_said) = (n, true),
+                    (Packed::LEN, Field::Varint(n)) => packed.len = n,
+                    (Packed::DIGEST, Field::Fixed64(n)) => packed.digest = n,
+                    _ => {}
+                }
+                continue;
+            }
+        }
+        if !is_short {
+            return Err(malformed());
         }
     }
     if shared != 0 {
@@ -652,11 +682,12 @@ mod tests {
     #[test]
     fn what_the_crate_tolerates_in_an_entry_is_tolerated() {
         type Case<'a> = (&'a [u8], &'a [u8], u64, &'a [u8]);
-        let cases: [Case<'_>; 4] = [
+        let cases: [Case<'_>; 5] = [
             (&[], b"", 0, b""),
             (&[0x18, 5], b"", 5, b""),
             (&[0x22, 1, b'v', 0x18, 5, 0x12, 1, b'k', 0x08, 0], b"k", 5, b"v"),
             (&[0x12, 1, b'k', 0x7a, 2, 1, 2, 0x78, 9, 0x7d, 1, 2, 3, 4], b"k", 0, b""),
+            (&[0x12, 1, b'k', 0x78, 0x89, 0, 0x7a, 0x81, 0, 7], b"k", 0, b""), // longer than need be
         ];
         for (fields, key, seq, value) in cases {
             let bytes = put_with(fields);
@@ -670,13 +701,16 @@ mod tests {
     /// SST-9, SST-8.8: what the crate refuses is refused, with the offset; nothing follows it.
     #[test]
     fn what_the_crate_refuses_in_an_entry_is_refused() {
-        let cases: [&[u8]; 6] = [
-            &[0x08, 1],             // shared
-            &[0x18, 0x85, 0x00],    // number longer than it need be
-            &[0x12, 0x81, 0x00, 7], // length longer than it need be
-            &[0x12, 9, 7],          // past the end
-            &[0x1b],                // no such wire type
-            &[0x18],                // no value
+        let cases: [&[u8]; 9] = [
+            &[0xc0, 0xa3, 0x09, 0],             // field 19,000
+            &[0xf8, 0xe1, 0x09, 0],             // field 19,999
+            &[0x80, 0x80, 0x80, 0x80, 0x10, 0], // field 2^29
+            &[0x08, 1],                         // shared
+            &[0x18, 0x85, 0x00],                // number longer than it need be
+            &[0x12, 0x81, 0x00, 7],             // length longer than it need be
+            &[0x12, 9, 7],                      // past the end
+            &[0x1b],                            // no such wire type
+            &[0x18],                            // no value
         ];
         let good = put_with(&[0x18, 5]);
         for fields in cases {

@@ -15,7 +15,7 @@
 
 use super::frame::{FIRST, SECOND, WHOLE};
 use crate::base::coding::Decoder;
-use crate::base::entry::{Field, take_field};
+use crate::base::entry::{Field, Taken, take_field};
 use std::ops::Range;
 
 const BLOCK: usize = 1 << 20;
@@ -178,11 +178,15 @@ fn tolerant_header(header: &[u8]) -> Option<(u64, u8, u32)> {
     let (mut size, mut discriminant, mut crc) = (0, 0, 0);
     let mut input = Decoder::new(header);
     while !input.is_empty() {
-        match take_field(&mut input)? {
+        let Taken { number, field, is_short } = take_field(&mut input)?;
+        match (number, field) {
             (10, Field::Varint(n)) => size = n,
             (11, Field::Varint(n)) => discriminant = u8::try_from(n).ok()?,
             (12, Field::Fixed32(n)) => crc = n,
-            _ => {}
+            _ => continue,
+        }
+        if !is_short {
+            return None;
         }
     }
     (size <= FOREIGN_BYTES_MAX).then_some((size, discriminant, crc))
