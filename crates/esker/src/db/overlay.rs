@@ -53,8 +53,8 @@ struct Heads<'a> {
 
 /// How far the snapshot was looked at, in full keys.
 struct Walked {
-    start: Box<[u8]>,
-    end: Box<[u8]>,
+    /// Its number among the walks of the transaction.
+    number: usize,
     /// The first key behind what the front has seen, and the last one that the back has.
     front: Option<Box<[u8]>>,
     back: Option<Box<[u8]>>,
@@ -73,8 +73,9 @@ impl<'a> TransactionRange<'a> {
         let (start, end) = bounds.keys();
         let own = writes.range(&start, &end);
         let own = own.map(|(full, own)| (full.get(CollectionId::BYTES..).unwrap_or_default(), own));
-        let (own, walked) =
-            (Box::new(own), Walked { start, end, front: None, back: None, whole: false });
+        let own = Box::new(own);
+        let number = reads.borrow_mut().begin((start, end));
+        let walked = Walked { number, front: None, back: None, whole: false };
         let (front, back, failed) = Default::default();
         Self { writes, reads, backing, collection, pairs, own, front, back, walked, failed }
     }
@@ -208,16 +209,17 @@ impl FusedIterator for TransactionRange<'_> {}
 
 impl Drop for TransactionRange<'_> {
     fn drop(&mut self) {
-        let Walked { start, end, front, back, whole } = &self.walked;
+        let Walked { number, front, back, whole } = &self.walked;
         let mut reads = self.reads.borrow_mut();
+        let Some((start, end)) = reads.end(*number) else { return };
         if *whole {
-            return reads.stretch(start, end);
+            return reads.stretch(&start, &end);
         }
         if let Some(front) = front {
-            reads.stretch(start, front);
+            reads.stretch(&start, front);
         }
         if let Some(back) = back {
-            reads.stretch(back, end);
+            reads.stretch(back, &end);
         }
     }
 }

@@ -3,11 +3,13 @@
 //! 1. A read is a key, present or not, or all keys of a stretch: whoever has seen that nothing is
 //!    there has read it.
 //! 2. What a transaction reads of its own writes it has not read.
+//! 3. A walk counts as having read all of its stretch until it says what it has read: one that is
+//!    forgotten and never dropped hides nothing.
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 use crate::base::key::{Lookup, split_full_key};
-use crate::base::keyset::KeySet;
+use crate::base::keyset::{KeySet, Stretch};
 use crate::tree::view::View;
 use std::collections::BTreeMap;
 
@@ -17,6 +19,8 @@ pub struct Reads {
     /// By full key.
     keys: BTreeMap<Box<[u8]>, Lookup>,
     stretches: KeySet,
+    /// Where walks go that have not ended, by their number.
+    walks: Vec<Option<Stretch>>,
 }
 
 impl Reads {
@@ -32,9 +36,22 @@ impl Reads {
         self.stretches.insert(start, end);
     }
 
+    /// A walk begins, over the full keys of `stretch`. Gives its number.
+    pub fn begin(&mut self, stretch: Stretch) -> usize {
+        self.walks.push(Some(stretch));
+        self.walks.len() - 1
+    }
+
+    /// The walk of that number has ended: what it has read is told apart.
+    pub fn end(&mut self, walk: usize) -> Option<Stretch> {
+        let stretch = self.walks.get_mut(walk).and_then(Option::take);
+        while self.walks.pop_if(|walk| walk.is_none()).is_some() {}
+        stretch
+    }
+
     /// Agrees if nothing that was read was written after `since`, as far as `view` shows.
     ///
-    /// Cost: at most a get a key, mostly less, and a walk over each interval in what has anything
+    /// Cost: at most a get a key, mostly less, and a walk over each stretch in what has anything
     /// newer. Errors: `Conflict`, which names the key; `Corruption`, `Io`.
     pub fn check(&self, view: &View, since: SeqNo) -> Result<()> {
         for key in self.keys.values() {
@@ -42,7 +59,8 @@ impl Reads {
                 return Err(conflict(key.full(), since));
             }
         }
-        for (start, end) in self.stretches.iter() {
+        let walks = self.walks.iter().flatten().map(|(start, end)| (&**start, &**end));
+        for (start, end) in self.stretches.iter().chain(walks) {
             if let Some(key) = view.newer_among(start, end, since)? {
                 return Err(conflict(&key, since));
             }

@@ -437,6 +437,26 @@ fn a_range_is_read_as_far_as_it_was_walked() {
     }
 }
 
+/// A walk that is never dropped cannot say how far it went: it has read all of its range.
+#[test]
+fn a_walk_that_is_forgotten_has_read_its_whole_range() {
+    for touch in ["a", "e", "f"] {
+        let world = World::new(Lie::InMemory);
+        for key in ["a", "b", "c", "d", "e"] {
+            world.c.insert(key, "0").unwrap();
+        }
+        let mut txn = world.begin();
+        let mut range = txn.range(&world.c, "a"..="e").unwrap();
+        drop(txn.range(&world.c, "x"..).unwrap());
+        range.next().unwrap().unwrap();
+        std::mem::forget(range);
+        world.put(&mut txn, "z", 1);
+        world.c.insert(touch, "1").unwrap();
+        let committed = txn.commit().map_err(|error| error.kind());
+        assert_eq!(committed, if touch == "f" { Ok(()) } else { Err(ErrorKind::Conflict) });
+    }
+}
+
 /// Own writes lie over the snapshot, in gets and in walks from both ends (MOSS-14's keys).
 #[test]
 fn a_transaction_reads_its_own_writes() {
