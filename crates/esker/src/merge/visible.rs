@@ -10,7 +10,8 @@
 //! 1. Of each key: the newest version at or below the snapshot's number. If that is a tombstone,
 //!    nothing (HEST-2, SST-K1), unless [`Tombstones::Shown`] asks for it (MOSS-17).
 //! 2. Each end has a cursor of its own, opened at its first use; a key that one end has passed is
-//!    never given by the other. An end that meets the other or its bound ends both.
+//!    never given by the other. An end that meets the other or its bound ends both; the front is
+//!    where a seek has put it, before it has given anything from there.
 //! 3. A bound that lies the wrong way round is an empty range, not an error (MOSS-14).
 //! 4. After 16 steps over versions of one key it searches instead (MOSS-16).
 //! 5. What a range delete covers is absent ([`Visible::under`]); entries that are range deletes are
@@ -109,13 +110,14 @@ struct End<C> {
     passed: Vec<u8>,
     /// The last key that was given before the call that decides now.
     given: Vec<u8>,
-    /// Whether the end was put into the middle of the range.
-    sought: bool,
+    /// Where a seek has put the end, empty without one: nothing below is between the ends.
+    sought: Vec<u8>,
 }
 
 impl<C: Cursor> End<C> {
     const fn new() -> Self {
-        Self { cursor: None, placed: false, passed: Vec::new(), given: Vec::new(), sought: false }
+        const NONE: Vec<u8> = Vec::new();
+        Self { cursor: None, placed: false, passed: NONE, given: NONE, sought: NONE }
     }
 
     /// Takes note that a call has begun: what is passed now is the last key that was given.
@@ -127,6 +129,11 @@ impl<C: Cursor> End<C> {
     fn pass(&mut self, key: &[u8]) {
         self.passed.clear();
         self.passed.extend_from_slice(key);
+    }
+
+    /// Where the end was before it passed anything: at `bound`, unless a seek has put it elsewhere.
+    fn put_at(&self, bound: Option<Box<[u8]>>) -> Option<Box<[u8]>> {
+        if self.sought.is_empty() { bound } else { Some(self.sought.as_slice().into()) }
     }
 }
 
@@ -197,7 +204,7 @@ impl<C: Cursor> Visible<C> {
         let (start, end) = self.limits();
         let start = match self.front.given.is_empty() {
             false => Some(key_after(&self.front.given)),
-            true => start.filter(|_| !self.front.sought),
+            true => self.front.put_at(start),
         };
         let end = match is_found {
             true => Some(self.front.passed.as_slice().into()),
@@ -214,7 +221,7 @@ impl<C: Cursor> Visible<C> {
         let start = match (is_found, self.front.passed.is_empty()) {
             (true, _) => Some(key_after(&self.back.passed)),
             (false, false) => Some(key_after(&self.front.passed)),
-            (false, true) => start,
+            (false, true) => self.front.put_at(start),
         };
         let end =
             if self.back.given.is_empty() { end } else { Some(self.back.given.as_slice().into()) };
@@ -284,12 +291,13 @@ impl<C: Cursor> Visible<C> {
     pub fn seek(&mut self, key: &[u8]) -> Result<()> {
         self.failed = None;
         self.done = false;
-        self.front.sought = true;
         let below_start = match &self.scope.start {
             Bound::Unbounded => false,
             Bound::Included(start) | Bound::Excluded(start) => *key <= **start,
         };
         self.front.passed.clear();
+        self.front.sought.clear();
+        self.front.sought.extend_from_slice(if below_start { &[] } else { key });
         let placed =
             if below_start { self.place_front() } else { self.place_front_at(key, SeqNo::MAX) };
         placed.map_err(|error| self.fail(error))
@@ -426,7 +434,7 @@ impl<C: Cursor> Visible<C> {
         let Self { scope, probe, backing, front, back, .. } = self;
         let Some(cursor) = &mut back.cursor else { return Ok(None) };
         while let Some(entry) = cursor.entry() {
-            if !is_after_start(scope, &front.passed, entry.key) {
+            if !is_after_start(scope, &front.passed, entry.key) || *entry.key < *front.sought {
                 break;
             }
             back.passed.clear();

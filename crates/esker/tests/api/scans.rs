@@ -238,6 +238,22 @@ fn a_walk_goes_on_from_where_it_is_put() {
     assert_eq!(sought(&mut some, "6"), "7");
 }
 
+/// The back once walked on below the place where a seek had put the front.
+#[test]
+fn the_back_meets_the_front_where_that_was_put() {
+    let folder = folder();
+    let (_db, c) = open(folder.path());
+    for key in ["1", "3", "5", "7", "9"] {
+        c.insert(key, "").unwrap();
+    }
+    for (key, want) in [("", "97531"), ("3", "9753"), ("4", "975"), ("91", "")] {
+        let mut range = c.iter();
+        range.seek(key).unwrap();
+        let found: Vec<_> = range.rev().map(|pair| pair.unwrap().0.to_vec()).collect();
+        assert_eq!(found.concat(), want.as_bytes(), "from {key:?} on");
+    }
+}
+
 #[test]
 fn a_walk_may_be_of_keys_alone() {
     for delta in DELTAS {
