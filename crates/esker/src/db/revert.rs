@@ -28,6 +28,7 @@ use super::core::{Core, Writing};
 use super::identity::Identity;
 use super::named::{NAME_PREFIX, not_there};
 use super::sorted::Sorted;
+use crate::base::coding::to_u64;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Lookup, split_full_key};
@@ -170,7 +171,8 @@ fn restore(
     Ok(())
 }
 
-/// Whether two values are the same. Large ones are read only if their digests are.
+/// Whether two values are the same, wherever they lie. Large ones are read only if their lengths are,
+/// and their digests.
 fn is_same(a: &Found, b: &Found) -> Result<bool> {
     Ok(match (a, b) {
         (Found::Value(a), Found::Value(b)) => a == b,
@@ -178,7 +180,9 @@ fn is_same(a: &Found, b: &Found) -> Result<bool> {
             let facts = |large: &Large| (large.blob().len, large.blob().digest);
             a.blob() == b.blob() || facts(a) == facts(b) && a.read()? == b.read()?
         }
-        _ => false,
+        (Found::Large(large), Found::Value(value)) | (Found::Value(value), Found::Large(large)) => {
+            to_u64(value.len()) == large.blob().len.into() && large.read()? == *value
+        }
     })
 }
 

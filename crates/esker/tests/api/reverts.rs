@@ -47,6 +47,23 @@ fn a_revert_is_a_write_that_can_be_reverted() {
     drop(held);
 }
 
+/// A value that lay in line then, and out of line now, was once written again.
+#[test]
+fn a_revert_writes_nothing_again_that_only_lies_elsewhere() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    let thresholds = [usize::MAX, 256, usize::MAX];
+    for (threshold, name) in thresholds.into_iter().zip(["in", "out", "in again"]) {
+        c.configure(&Settings::default().blob_threshold(threshold)).unwrap();
+        c.insert("large", [7; 600]).unwrap();
+        db.name_snapshot(name).unwrap();
+    }
+    let records = 1;
+    assert_eq!(db.revert("out").unwrap(), records, "the settings alone");
+    assert_eq!(db.revert("in").unwrap(), records, "the settings alone");
+    assert_eq!(c.get("large").unwrap().unwrap(), [7; 600]);
+}
+
 #[test]
 fn snapshots_see_what_they_saw_before_a_revert() {
     let folder = folder();
