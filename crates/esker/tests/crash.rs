@@ -782,6 +782,20 @@ fn a_log_into_which_nothing_was_written_is_no_link_of_the_chain() {
     }
 }
 
+/// An ingest makes durable what was written before it. One of nothing once did not.
+#[test]
+fn an_ingest_of_nothing_makes_durable_what_came_before() {
+    let setup = plain();
+    let world = setup.world(13);
+    let session = Session::open(&world, &setup).unwrap();
+    let users = session.collection(Which(1)).unwrap();
+    users.insert_with("a", "1", Durability::Buffered).unwrap();
+    assert_eq!(users.ingest(std::iter::empty::<(&str, &str)>()).unwrap(), 0);
+    let sum = session.fingerprint().unwrap();
+    let session = Session::open(&world.crash(Loss::All), &setup).unwrap();
+    assert_eq!(session.fingerprint().unwrap(), sum);
+}
+
 /// F-7: the name of a new database's folder, and of those above it, is durable before anything in it
 /// is acknowledged.
 #[test]

@@ -10,9 +10,11 @@
 use super::core::{Core, Writing};
 use super::identity::Identity;
 use super::sorted::Sorted;
+use crate::base::batch::Batch;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{check_key, check_value};
+use crate::commit::Durability;
 
 impl Core {
     /// Puts `pairs` into a collection; see [`Collection::ingest`](crate::Collection::ingest).
@@ -29,6 +31,8 @@ impl Core {
         let mut sorted = Sorted::new(self, writing, number);
         add_all(&mut sorted, to.id, pairs)?;
         if sorted.entries() == 0 {
+            // What was written before is durable all the same.
+            writing.committer.commit(&Batch::default(), Durability::Sync)?;
             return Ok(0);
         }
         sorted.finish()?;
