@@ -204,7 +204,7 @@ impl Author {
     pub fn new(dice: &mut Dice, diet: Diet, slab: usize) -> Self {
         let mut dice = dice.fork();
         let count = dice.pick(&[4, 12, 40]);
-        let keys = (0..count).map(|_| key(&mut dice)).collect();
+        let keys = (0..count).map(|_| any_key(&mut dice)).collect();
         let (has_ranges, merges) = (dice.one_in(2), dice.one_in(2));
         Self { dice, diet, keys, slab, tag: 0, has_ranges, merges }
     }
@@ -386,7 +386,7 @@ impl Author {
 }
 
 /// A key of a few bytes of a small alphabet; now and then a long one.
-fn key(dice: &mut Dice) -> KeyBytes {
+pub fn any_key(dice: &mut Dice) -> KeyBytes {
     let len = match dice.below(40) {
         0 => 0,
         1 => 200 + dice.index(800),

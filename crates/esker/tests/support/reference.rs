@@ -75,7 +75,7 @@ impl Val {
 }
 
 /// What an operand makes of the value that a key has.
-fn mixed(old: Option<&[u8]>, operand: &[u8]) -> Val {
+pub fn mixed(old: Option<&[u8]>, operand: &[u8]) -> Val {
     let seed = old.map_or(0, |old| xxh3_64_with_seed(old, 1));
     let len = (old.map_or(0, <[u8]>::len) + operand.len()) % 900;
     Val { tag: xxh3_64_with_seed(operand, seed) as u32, len: len as u32 }

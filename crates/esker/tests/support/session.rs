@@ -122,7 +122,7 @@ impl Session {
     }
 }
 
-fn slice(bound: &Bound<KeyBytes>) -> Bound<&[u8]> {
+pub fn slice(bound: &Bound<KeyBytes>) -> Bound<&[u8]> {
     match bound {
         Bound::Included(key) => Bound::Included(&key.0),
         Bound::Excluded(key) => Bound::Excluded(&key.0),
@@ -178,6 +178,24 @@ pub fn wanted(reference: &Reference, walk: &Walk, version: usize) -> VecDeque<(K
     inside.map(|(key, val)| (key.clone(), val)).collect()
 }
 
+pub fn text(error: esker::Error) -> String {
+    format!("unexpected error: {error}")
+}
+
+/// Whether a pair that was read is the one that was written.
+pub fn same_pair(
+    found: Option<(&[u8], &[u8])>,
+    want: Option<(&KeyBytes, Val)>,
+) -> std::result::Result<(), String> {
+    let (found_key, want_key) = (found.map(|(key, _)| key), want.map(|(key, _)| &*key.0));
+    if found_key != want_key {
+        let found = found_key.map(|key| key.escape_ascii().to_string());
+        return Err(format!("found the pair of {found:?}, want {want:?}"));
+    }
+    let told = same_value(found.map(|(_, value)| value), want.map(|(_, val)| val));
+    told.map_err(|told| format!("{want:?}: {told}"))
+}
+
 /// Whether a value that was read is the one that was written.
 pub fn same_value(found: Option<&[u8]>, want: Option<Val>) -> std::result::Result<(), String> {
     match (found, want) {
@@ -225,9 +243,9 @@ pub fn same_parts(
     Ok(())
 }
 
-/// The database files of a world, by name; others are left out.
+/// The files of the database of a world, by name; others are left out.
 pub fn files(world: &Sim) -> BTreeSet<FileName> {
-    let listed = world.list_all().into_iter();
+    let listed = world.list_all().into_iter().filter(|(path, _)| path.parent() == Some(dir()));
     let names = listed.filter_map(|(path, _)| FileName::parse(path.file_name()?.to_str()?));
     names.collect()
 }

@@ -1,0 +1,157 @@
+//! Writes of one collection: a value, an operand, a removal, in all the ways there are; many values
+//! at once.
+
+use super::history::Draft;
+use super::run::{Done, Run};
+use super::state::{Change, Number};
+use super::steps::{Author, Path, Style};
+use crate::TALLY;
+use crate::support::reference::{KeyBytes, Many, Mix, Val};
+use crate::support::session::slice;
+use esker::{Collection, Durability, ErrorKind};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+#[derive(Clone, Debug)]
+pub enum Write {
+    One {
+        path: Path,
+        style: Style,
+        change: Change,
+        how: Option<Durability>,
+    },
+    /// A value piece by piece.
+    Stream {
+        path: Path,
+        style: Style,
+        key: KeyBytes,
+        val: Val,
+        how: Option<Durability>,
+    },
+    Ingest {
+        path: Path,
+        style: Style,
+        pairs: BTreeMap<KeyBytes, Val>,
+    },
+    /// Through the handle of a collection that is gone.
+    Gone {
+        index: usize,
+        key: KeyBytes,
+    },
+}
+
+impl Author {
+    pub fn change(&mut self) -> Change {
+        let key = self.key();
+        if self.dice.one_in(4) {
+            return Change::Remove(key);
+        }
+        if self.has_ranges && self.dice.one_in(8) {
+            return Change::RemoveMany(self.many());
+        }
+        let val = self.val();
+        let merges = self.merges && self.dice.one_in(3);
+        if merges { Change::Merge(key, val) } else { Change::Put(key, val) }
+    }
+
+    pub fn write(&mut self) -> Write {
+        let (path, style) = (self.path(), self.style());
+        match self.dice.below(24) {
+            0 => {
+                let pairs = self.some_keys().into_iter().map(|key| (key, self.val())).collect();
+                Write::Ingest { path, style, pairs }
+            }
+            1 => {
+                let (key, val, how) = (self.key(), self.val(), self.durability());
+                Write::Stream { path, style, key, val, how }
+            }
+            2 => Write::Gone { index: self.dice.index(8), key: self.key() },
+            _ => Write::One { path, style, change: self.change(), how: self.durability() },
+        }
+    }
+}
+
+impl Draft {
+    /// Changes pairs, and notes where.
+    pub fn change(&mut self, number: Number, change: &Change) -> Result<(), ErrorKind> {
+        self.state.change(number, change)?;
+        self.touched.push((number, change.span()));
+        Ok(())
+    }
+}
+
+fn write_one(to: &Collection, change: &Change, how: Durability) -> esker::Result<()> {
+    match change {
+        Change::Put(key, val) => to.insert_with(&key.0, val.bytes(), how),
+        Change::Merge(key, val) => to.merge_with(&key.0, Mix::operand(*val), how),
+        Change::Remove(key) => to.remove_with(&key.0, how),
+        Change::RemoveMany(Many::All) => to.clear_with(how),
+        Change::RemoveMany(Many::Prefix(prefix)) => to.remove_prefix_with(&prefix.0, how),
+        Change::RemoveMany(Many::Range(start, end)) => {
+            to.remove_range_with::<&[u8]>((slice(start), slice(end)), how)
+        }
+    }
+}
+
+impl Run {
+    /// Whether a change can be handed to a collection: operands need an operator.
+    pub fn takes(&self, number: Number, change: &Change) -> bool {
+        let merges = self.now().now.room(number).is_some_and(|room| room.merges());
+        merges || !matches!(change, Change::Merge(..))
+    }
+
+    pub fn write(&mut self, step: &Write) -> Done {
+        match step {
+            Write::One { path, style, change, how } => {
+                let (number, to) = self.collection(path, *style)?;
+                let judged = self.changed(number, std::slice::from_ref(change));
+                let durability = self.durability(*how);
+                self.commit(judged, *how, |_| write_one(&to, change, durability))?;
+            }
+            Write::Stream { path, style, key, val, how } => {
+                let (number, to) = self.collection(path, *style)?;
+                let judged = self.changed(number, &[Change::Put(key.clone(), *val)]);
+                let (durability, bytes) = (self.durability(*how), val.bytes());
+                let cut = bytes.len() / 3;
+                self.commit(judged, *how, |_| {
+                    let mut writer = to.writer(&key.0);
+                    for piece in [&bytes[..cut], &bytes[cut..]] {
+                        writer.write_all(piece).expect("memory takes it");
+                    }
+                    writer.finish_with(durability)
+                })?;
+            }
+            Write::Ingest { path, style, pairs } => {
+                let (number, to) = self.collection(path, *style)?;
+                let put = |(key, val): (&KeyBytes, &Val)| Change::Put(key.clone(), *val);
+                let changes: Vec<_> = pairs.iter().map(put).collect();
+                let judged = self.changed(number, &changes);
+                let bytes = pairs.iter().map(|(key, val)| (&*key.0, val.bytes()));
+                let sync = Some(Durability::Sync);
+                let count = self.commit(judged, sync, |_| to.ingest(bytes))?;
+                if count != Some(pairs.len() as u64) {
+                    return Err(format!("{} pairs were {count:?}", pairs.len()).into());
+                }
+                TALLY.add("ingests", 1);
+            }
+            Write::Gone { index, key } => {
+                if let Some((to, _)) = self.gone.get(index % self.gone.len().max(1)).cloned() {
+                    self.commit(Err(ErrorKind::NotFound), None, |_| to.insert(&key.0, "late"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What there will be after changes of one collection.
+    pub fn changed(&self, number: Number, changes: &[Change]) -> Result<Draft, ErrorKind> {
+        let mut draft = self.history.draft();
+        for change in changes {
+            if !self.takes(number, change) {
+                return Err(ErrorKind::InvalidArgument);
+            }
+            draft.change(number, change)?;
+        }
+        Ok(draft)
+    }
+}
