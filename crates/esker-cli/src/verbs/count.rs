@@ -1,4 +1,4 @@
-//! `esker count DB C [--prefix P]`: how many keys there are.
+//! `esker count DB C [--prefix P] [--at NAME]`: how many keys there are.
 
 use crate::failure::{Outcome, Result};
 use crate::{open, output};
@@ -18,15 +18,18 @@ pub(crate) struct Count {
     /// Only keys that begin so
     #[arg(long, value_name = "P")]
     prefix: Option<OsString>,
+    /// As the snapshot of this name sees it
+    #[arg(long, value_name = "NAME")]
+    at: Option<String>,
 }
 
 impl Count {
     pub(crate) fn run(self) -> Result<Outcome> {
         let db = open::read(&self.db)?;
-        let collection = open::collection(&db, &self.db, &self.collection)?;
+        let view = open::view(&db, &self.db, &self.collection, self.at.as_deref())?;
         let prefix = self.prefix.unwrap_or_default();
         let mut count = 0u64;
-        for pair in collection.prefix(prefix.as_encoded_bytes()).readers() {
+        for pair in view.prefix(prefix.as_encoded_bytes()).readers() {
             pair?;
             count += 1;
         }

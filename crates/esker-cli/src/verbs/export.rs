@@ -1,4 +1,4 @@
-//! `esker export DB C`: writes every pair of a collection as JSON Lines to standard output.
+//! `esker export DB C [--at NAME]`: writes every pair of a collection as JSON Lines to standard output.
 //!
 //! ```text
 //! {"key": …, "value": …}      `key_base64`, `value_base64` for bytes that are not UTF-8
@@ -18,15 +18,18 @@ pub(crate) struct Export {
     /// The collection
     #[arg(value_name = "C")]
     collection: String,
+    /// As the snapshot of this name sees it
+    #[arg(long, value_name = "NAME")]
+    at: Option<String>,
 }
 
 impl Export {
     pub(crate) fn run(self) -> Result<Outcome> {
         let db = open::read(&self.db)?;
-        let collection = open::collection(&db, &self.db, &self.collection)?;
+        let view = open::view(&db, &self.db, &self.collection, self.at.as_deref())?;
         let bar = progress::of_bytes();
         let mut out = bar.wrap_write(output::stdout());
-        let exported = collection.export_json(&mut out);
+        let exported = view.export_json(&mut out);
         bar.finish_and_clear();
         match exported {
             // Whoever reads has seen enough.

@@ -1,4 +1,4 @@
-//! `esker get DB C KEY`: writes the value as it is; exit 1 if there is none.
+//! `esker get DB C KEY [--at NAME]`: writes the value as it is; exit 1 if there is none.
 
 use crate::failure::{Outcome, Result};
 use crate::{open, output};
@@ -16,15 +16,19 @@ pub(crate) struct Get {
     #[arg(value_name = "C")]
     collection: String,
     key: OsString,
+    /// As the snapshot of this name sees it
+    #[arg(long, value_name = "NAME")]
+    at: Option<String>,
 }
 
 impl Get {
     pub(crate) fn run(self) -> Result<Outcome> {
         let db = open::read(&self.db)?;
-        let Some(collection) = db.existing_collection(&self.collection)? else {
+        if db.existing_collection(&self.collection)?.is_none() {
             return Ok(Outcome::No);
-        };
-        let Some(mut value) = collection.reader(self.key.as_encoded_bytes())? else {
+        }
+        let view = open::view(&db, &self.db, &self.collection, self.at.as_deref())?;
+        let Some(mut value) = view.reader(self.key.as_encoded_bytes())? else {
             return Ok(Outcome::No);
         };
         let mut out = output::stdout();

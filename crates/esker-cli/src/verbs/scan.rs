@@ -40,6 +40,9 @@ pub(crate) struct Scan {
     /// Keys without values
     #[arg(long)]
     keys: bool,
+    /// As the snapshot of this name sees it
+    #[arg(long, value_name = "NAME")]
+    at: Option<String>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -48,14 +51,14 @@ pub(crate) struct Scan {
 impl Scan {
     pub(crate) fn run(self) -> Result<Outcome> {
         let db = open::read(&self.db)?;
-        let collection = open::collection(&db, &self.db, &self.collection)?;
+        let view = open::view(&db, &self.db, &self.collection, self.at.as_deref())?;
         let range = match &self.prefix {
-            Some(prefix) => collection.prefix(prefix.as_encoded_bytes()),
+            Some(prefix) => view.prefix(prefix.as_encoded_bytes()),
             None => {
                 let bytes = |key: &Option<OsString>| key.clone().map(OsString::into_encoded_bytes);
                 let from = bytes(&self.from).map_or(Bound::Unbounded, Bound::Included);
                 let to = bytes(&self.to).map_or(Bound::Unbounded, Bound::Excluded);
-                collection.range((from, to))
+                view.range((from, to))
             }
         };
         let limit = self.limit.unwrap_or(usize::MAX);

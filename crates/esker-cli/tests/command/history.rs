@@ -24,6 +24,27 @@ fn snapshots_are_named_listed_and_forgotten() {
     assert!(bench.run("snapshot nowhere a").error().contains("nowhere"));
 }
 
+/// What only a snapshot keeps is read through its name.
+#[test]
+fn reading_verbs_see_what_a_named_snapshot_sees() {
+    let bench = Bench::new();
+    bench.run("put db c a 1").ok();
+    bench.run("put db c b 1").ok();
+    bench.run("snapshot db then").ok();
+    bench.run("put db c a 2").ok();
+    bench.run("rm db c b").ok();
+    assert_eq!(bench.run("get db c a --at then").ok(), "1");
+    assert_eq!(bench.run("get db c b --at then").ok(), "1");
+    assert_eq!(bench.run("get db c a").ok(), "2");
+    assert_eq!(bench.run("scan db c --at then --reverse").ok(), "b\t1\na\t1\n");
+    assert_eq!(bench.run("scan db c --at then --prefix a --keys").ok(), "a\n");
+    assert_eq!(bench.run("count db c --at then").ok(), "2\n");
+    assert_eq!(bench.run("count db c").ok(), "1\n");
+    assert_eq!(bench.run("export db c --at then").ok().lines().count(), 2);
+    let error = bench.run("scan db c --at never").error();
+    assert!(error.contains("snapshot \"never\" in db"), "{error}");
+}
+
 #[test]
 fn a_revert_brings_everything_back_and_says_how_much() {
     let bench = Bench::new();
