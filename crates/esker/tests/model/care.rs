@@ -182,7 +182,7 @@ impl Run {
             is_killed(self.db.recovery())?;
         }
         self.find_version(is_lost)?;
-        self.find_backups()
+        self.find_backups(is_lost)
     }
 
     /// Finds out which version is there.

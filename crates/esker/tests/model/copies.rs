@@ -43,6 +43,8 @@ impl Author {
 pub struct Kept {
     checkpoints: Vec<(PathBuf, Checksum, Arc<State>)>,
     backups: Vec<(u64, Arc<State>)>,
+    /// The newest of them was cut short by the end of the process alone: the disk may lose it yet.
+    is_doubtful: bool,
     /// What a backup holds that was being made when the world died.
     begun: Option<Arc<State>>,
     /// How many were to be kept when it died.
@@ -74,6 +76,7 @@ impl Run {
                     return Err(format!("a backup found {:?}", report.damages).into());
                 }
                 self.kept.backups.push((report.number, state));
+                self.kept.is_doubtful = false;
                 self.history.promise();
             }
             Copies::Checkpoint | Copies::Backup => {}
@@ -84,6 +87,7 @@ impl Run {
                 self.kept.keeping = Some(*newest);
                 let left = self.ok(options.keep_backups(folder(), *newest))?;
                 self.kept.keeping = None;
+                self.kept.is_doubtful = false;
                 let gone = self.kept.backups.len().saturating_sub(*newest);
                 self.kept.backups.drain(..gone);
                 if left != self.kept.backups.len() {
@@ -124,7 +128,7 @@ impl Run {
 
     /// After a crash: all backups are there, and perhaps the one that was begun; of those that were to
     /// go the older ones may be gone.
-    pub fn find_backups(&mut self) -> Result<(), String> {
+    pub fn find_backups(&mut self, is_lost: bool) -> Result<(), String> {
         let (begun, keeping) = (self.kept.begun.take(), self.kept.keeping.take());
         if self.kept.backups.is_empty() && begun.is_none() {
             return Ok(());
@@ -142,12 +146,17 @@ impl Run {
             let gone = self.kept.backups.iter().take_while(|backup| !is_there(backup)).count();
             self.kept.backups.drain(..gone.min(most));
         }
+        if self.kept.is_doubtful && is_lost {
+            self.kept.backups.pop_if(|(number, _)| !numbers.contains(number));
+            self.kept.is_doubtful = false;
+        }
         let mut want: Vec<u64> = self.kept.backups.iter().map(|(number, _)| *number).collect();
         if let (Some(state), Some(last)) = (begun, numbers.last())
             && !want.contains(last)
         {
             want.push(*last);
             self.kept.backups.push((*last, state));
+            self.kept.is_doubtful = !is_lost;
         }
         if numbers == want { Ok(()) } else { Err(format!("backups {numbers:?}, want {want:?}")) }
     }
