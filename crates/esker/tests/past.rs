@@ -1,10 +1,5 @@
-//! Named snapshots and reverts in a simulated world: random programs against maps, and the power lost
-//! at every call.
-//!
-//! ```text
-//!   put · remove · merge · collections come, go, move    ─▶ database in a Sim ─┐
-//!   name · forget · revert · flush · compact · crash        a map a moment     ┴─ all agree
-//! ```
+//! Named snapshots and reverts in a simulated world, and the power lost at every call. Random programs
+//! of them are the model's.
 //!
 //! 1. A revert is there whole or not at all, whatever call the power is lost at (MOSS-24), and takes
 //!    nothing from any named snapshot.
@@ -15,16 +10,12 @@
 use esker::env::sim::{Calls, Errno, Fault, Loss, Sim};
 use esker::operators::Append;
 use esker::{Collection, Db, MergeOperator, Options, Range, Settings, Snapshot};
-use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 /// The pairs of all collections, by path.
 type State = BTreeMap<String, Pairs>;
-
-const PATHS: [&str; 4] = ["a", "b", "b/c", "d"];
-const NAMES: [&str; 3] = ["x", "y", "z"];
 
 fn options(world: &Arc<Sim>) -> Options {
     let options = Db::options().slab_bytes(16 << 10).memory_budget(1 << 20);
@@ -66,196 +57,6 @@ fn then(db: &Db, snapshot: &Snapshot) -> State {
 fn named(db: &Db) -> BTreeMap<String, State> {
     let named = db.named_snapshots().unwrap().into_iter();
     named.map(|(name, snapshot)| (name, then(db, &snapshot))).collect()
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Put { path: usize, key: u8, large: bool },
-    Merge { path: usize, key: u8 },
-    Remove { path: usize, key: u8 },
-    RemoveRange { path: usize, from: u8, to: u8 },
-    Ingest { path: usize },
-    Delete { path: usize },
-    Rename { path: usize, to: usize },
-    Name { name: usize },
-    Forget { name: usize },
-    Revert { name: usize },
-    Flush,
-    Compact,
-    Reopen,
-    Crash { loss: usize },
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let (path, key, name) = (|| 0..PATHS.len(), || 0..12u8, || 0..NAMES.len());
-    let step = prop_oneof![
-        10 => (path(), key(), prop::bool::weighted(0.2))
-            .prop_map(|(path, key, large)| Step::Put { path, key, large }),
-        3 => (path(), key()).prop_map(|(path, key)| Step::Merge { path, key }),
-        4 => (path(), key()).prop_map(|(path, key)| Step::Remove { path, key }),
-        2 => (path(), key(), key())
-            .prop_map(|(path, from, to)| Step::RemoveRange { path, from, to }),
-        1 => path().prop_map(|path| Step::Ingest { path }),
-        1 => path().prop_map(|path| Step::Delete { path }),
-        1 => (path(), path()).prop_map(|(path, to)| Step::Rename { path, to }),
-        2 => name().prop_map(|name| Step::Name { name }),
-        1 => name().prop_map(|name| Step::Forget { name }),
-        3 => name().prop_map(|name| Step::Revert { name }),
-        2 => Just(Step::Flush),
-        1 => Just(Step::Compact),
-        1 => Just(Step::Reopen),
-        1 => (0..Loss::MODELS.len()).prop_map(|loss| Step::Crash { loss }),
-    ];
-    prop::collection::vec(step, 1..60)
-}
-
-/// A database, and what it should hold.
-struct Play {
-    world: Arc<Sim>,
-    db: Option<Db>,
-    now: State,
-    named: BTreeMap<String, State>,
-    values: u32,
-}
-
-impl Play {
-    fn new() -> Self {
-        let world = Sim::new(7);
-        let db = Some(open(&world));
-        Self { world, db, now: State::new(), named: BTreeMap::new(), values: 0 }
-    }
-
-    fn value(&mut self, large: bool) -> Vec<u8> {
-        self.values += 1;
-        let text = self.values.to_string().into_bytes();
-        if large { text.repeat(3000) } else { text }
-    }
-
-    /// The collection, made if it is missing, with the pairs that it should have.
-    fn collection(&mut self, path: usize) -> (Collection, &mut Pairs) {
-        let collection = collection(self.db.as_ref().unwrap(), PATHS[path]);
-        if let Some((parent, _)) = PATHS[path].split_once('/') {
-            self.now.entry(parent.into()).or_default();
-        }
-        (collection, self.now.entry(PATHS[path].into()).or_default())
-    }
-
-    fn step(&mut self, step: &Step) {
-        let db = self.db.clone().unwrap();
-        match *step {
-            Step::Put { path, key, large } => {
-                let value = self.value(large);
-                let (c, pairs) = self.collection(path);
-                c.insert([key], &value).unwrap();
-                pairs.insert(vec![key], value);
-            }
-            Step::Merge { path, key } => {
-                let value = self.value(false);
-                let (c, pairs) = self.collection(path);
-                c.merge([key], &value).unwrap();
-                pairs.entry(vec![key]).or_default().extend([b":", &*value].concat());
-            }
-            Step::Remove { path, key } => {
-                let (c, pairs) = self.collection(path);
-                c.remove([key]).unwrap();
-                pairs.remove(&vec![key]);
-            }
-            Step::RemoveRange { path, from, to } => {
-                let (c, pairs) = self.collection(path);
-                c.remove_range([from]..[to]).unwrap();
-                pairs.retain(|key, _| !(from..to).contains(&key[0]));
-            }
-            Step::Ingest { path } => {
-                let value = self.value(false);
-                let (c, pairs) = self.collection(path);
-                let all: Vec<_> = (0..12u8).step_by(3).map(|key| ([key], &value)).collect();
-                c.ingest(all).unwrap();
-                pairs.extend((0..12u8).step_by(3).map(|key| (vec![key], value.clone())));
-            }
-            Step::Delete { path } => {
-                if let Some(c) = db.existing_collection(PATHS[path]).unwrap() {
-                    db.delete_collection(&c).unwrap();
-                    self.now.retain(|at, _| !is_in(at, PATHS[path]));
-                }
-            }
-            Step::Rename { path, to } => self.rename(PATHS[path], PATHS[to]),
-            Step::Name { name } => {
-                let is_free = !self.named.contains_key(NAMES[name]);
-                assert_eq!(db.name_snapshot(NAMES[name]).is_ok(), is_free);
-                self.named.entry(NAMES[name].into()).or_insert_with(|| self.now.clone());
-            }
-            Step::Forget { name } => {
-                let is_there = self.named.remove(NAMES[name]).is_some();
-                assert_eq!(db.forget_snapshot(NAMES[name]).is_ok(), is_there);
-            }
-            Step::Revert { name } => {
-                let past = self.named.get(NAMES[name]);
-                assert_eq!(db.revert(NAMES[name]).is_ok(), past.is_some());
-                self.now = past.unwrap_or(&self.now).clone();
-            }
-            Step::Flush => db.flush().unwrap(),
-            Step::Compact => db.compact().unwrap(),
-            Step::Reopen => {
-                self.db = None;
-                db.close().unwrap();
-                self.db = Some(open(&self.world));
-            }
-            Step::Crash { loss } => {
-                db.sync().unwrap();
-                self.world = self.world.crash(Loss::MODELS[loss]);
-                self.db = Some(open(&self.world));
-            }
-        }
-    }
-
-    fn rename(&mut self, path: &str, to: &str) {
-        let db = self.db.clone().unwrap();
-        let Some(c) = db.existing_collection(path).unwrap() else { return };
-        let may = !self.now.contains_key(to) && !is_in(to, path);
-        assert_eq!(db.rename_collection(&c, to).is_ok(), may);
-        if may {
-            let moved: Vec<String> =
-                self.now.keys().filter(|at| is_in(at, path)).cloned().collect();
-            for at in moved {
-                let pairs = self.now.remove(&at).unwrap();
-                self.now.insert([to, &at[path.len()..]].concat(), pairs);
-            }
-            if let Some((parent, _)) = to.split_once('/') {
-                self.now.entry(parent.into()).or_default();
-            }
-        }
-    }
-
-    fn check(&self) {
-        let db = self.db.as_ref().unwrap();
-        assert_eq!(now(db), self.now);
-        assert_eq!(named(db), self.named);
-    }
-}
-
-/// Whether `at` is `path` or lies below it.
-fn is_in(at: &str, path: &str) -> bool {
-    at.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// MOSS-21, MOSS-24.
-    #[test]
-    fn what_was_named_is_kept_and_gone_back_to(steps in steps()) {
-        let mut play = Play::new();
-        for step in &steps {
-            play.step(step);
-            if !matches!(step, Step::Put { .. } | Step::Merge { .. } | Step::Remove { .. }) {
-                play.check();
-            }
-        }
-        play.check();
-        play.db.as_ref().unwrap().compact().unwrap();
-        play.check();
-        assert!(play.db.unwrap().verify().unwrap().damages.is_empty());
-    }
 }
 
 /// A world in which much has changed since the snapshot "x", in files and in memory.

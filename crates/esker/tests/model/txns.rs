@@ -38,20 +38,23 @@ pub enum Txn {
 impl Author {
     pub fn txn(&mut self) -> Txn {
         let which = self.dice.index(8);
-        match self.dice.below(34) {
+        match self.dice.below(40) {
             0..=3 => Txn::Begin,
-            4..=9 => Txn::Get(which, self.path(), self.key()),
-            10 => Txn::Contains(which, self.path(), self.key()),
-            11..=14 => {
+            4..=8 => Txn::Get(which, self.path(), self.key()),
+            9 => Txn::Contains(which, self.path(), self.key()),
+            10..=14 => {
                 let most = if self.dice.coin() { usize::MAX } else { self.dice.index(5) };
                 let pace = Pace { backward: self.dice.next() & self.dice.next(), most };
                 Txn::Walk(which, self.path(), self.many(), pace)
             }
-            15..=21 => Txn::Write(which, self.path(), self.style(), self.change()),
-            22 => Txn::Save(which),
-            23 => Txn::RollBack(which),
-            24 => Txn::Keep(which),
-            25 => Txn::Drop(which),
+            15 | 16 if self.has_ranges => {
+                Txn::Write(which, self.path(), self.style(), Change::RemoveMany(self.many()))
+            }
+            15..=23 => Txn::Write(which, self.path(), self.style(), self.change()),
+            24..=27 => Txn::Save(which),
+            28..=31 => Txn::RollBack(which),
+            32 => Txn::Keep(which),
+            33 => Txn::Drop(which),
             _ => Txn::Commit(which, self.durability()),
         }
     }

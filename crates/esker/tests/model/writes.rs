@@ -57,15 +57,17 @@ impl Author {
     pub fn write(&mut self) -> Write {
         let (path, style) = (self.path(), self.style());
         match self.dice.below(24) {
-            0 => {
-                let pairs = self.some_keys().into_iter().map(|key| (key, self.val())).collect();
+            0 | 1 => {
+                // Of nothing, too.
+                let keys = if self.dice.one_in(8) { Vec::new() } else { self.some_keys() };
+                let pairs = keys.into_iter().map(|key| (key, self.val())).collect();
                 Write::Ingest { path, style, pairs }
             }
-            1 => {
+            2 => {
                 let (key, val, how) = (self.key(), self.val(), self.durability());
                 Write::Stream { path, style, key, val, how }
             }
-            2 => Write::Gone { index: self.dice.index(8), key: self.key() },
+            3 => Write::Gone { index: self.dice.index(8), key: self.key() },
             _ => Write::One { path, style, change: self.change(), how: self.durability() },
         }
     }

@@ -11,7 +11,6 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
 mod checker;
-mod moments;
 #[path = "../support/mod.rs"]
 mod support;
 
