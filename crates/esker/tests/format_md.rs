@@ -6,6 +6,7 @@ use esker::base::codec::Compression;
 use esker::base::entry::{Entries, put_entry};
 use esker::base::id::{CollectionId, FileId, SeqNo};
 use esker::base::key::Kind;
+use esker::base::time::Time;
 use esker::commit::outline::pack;
 use esker::env::Map;
 use esker::log::reader::LogReader;
@@ -105,12 +106,25 @@ fn every_line_of_the_manifest_fits_the_chain() {
 }
 
 #[test]
+fn the_put_that_expires_is_what_is_written() {
+    let (kind, collection) = (Kind::Put, CollectionId(7));
+    let expires = Some(Time(1_700_000_000_000));
+    let mut written = Vec::new();
+    put_entry(&mut written, &Op { kind, collection, key: b"eve", value: b"1", expires }, SeqNo(8));
+    assert_eq!(written, bytes(&examples("expires")[0]));
+}
+
+#[test]
 fn the_packed_put_is_what_is_written() {
     let (mut packed, value) = (vec![0; BlobRef::BYTES], [b'e'; 300]);
     let blob = pack(&value, Compression::Lz4, &mut packed);
     packed[..BlobRef::BYTES].copy_from_slice(&blob.encode());
     let (kind, collection) = (Kind::Blob, CollectionId(7));
     let mut written = Vec::new();
-    put_entry(&mut written, &Op { kind, collection, key: b"eve", value: &packed }, SeqNo(7));
+    put_entry(
+        &mut written,
+        &Op { kind, collection, key: b"eve", value: &packed, expires: None },
+        SeqNo(7),
+    );
     assert_eq!(bytes(&examples("packed")[0]), written, "{written:02x?}");
 }

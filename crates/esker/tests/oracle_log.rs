@@ -230,7 +230,15 @@ fn a_closed_log_of_a_database_is_read_by_the_crate() {
                 let value = if m == 3 { vec![] } else { vec![n as u8; n * 31 + m] };
                 let key = format!("key {n} {m}");
                 let collection = CollectionId(5);
-                batch.push(Op { kind, collection, key: key.as_bytes(), value: &value }).unwrap();
+                batch
+                    .push(Op {
+                        kind,
+                        collection,
+                        key: key.as_bytes(),
+                        value: &value,
+                        expires: None,
+                    })
+                    .unwrap();
             }
             let len = OpsLen::at(&batch, next);
             let reservation = tail.reserve(&len, next, Layout::Blocks).unwrap();
@@ -267,9 +275,10 @@ fn the_crate_reads_what_is_stored_of_packed_values() {
         let mut batch = Batch::default();
         for (key, value) in [(&b"a"[..], &b"small"[..]), (b"b", &value), (b"c", &[7; 300])] {
             let collection = CollectionId(5);
-            batch.push(Op { kind: Kind::Put, collection, key, value }).unwrap();
+            batch.push(Op { kind: Kind::Put, collection, key, value, expires: None }).unwrap();
         }
-        let outline = Outline { least: 300, compression, rules: Arc::default() };
+        let (rules, clock) = Default::default();
+        let outline = Outline { least: 300, compression, rules, clock };
         let mut outlined = Outlined::of(&batch, &outline).unwrap();
         let mut payload = Vec::new();
         for (op, seq) in outlined.stored().iter().zip(1..) {
@@ -300,7 +309,7 @@ fn the_crate_reads_what_is_stored_of_packed_values() {
 fn the_crate_refuses_merges_and_range_deletes() {
     for kind in [Kind::Merge, Kind::RangeDelete] {
         let (mut log, mut payload) = (Vec::new(), Vec::new());
-        let op = Op { kind, collection: CollectionId(1), key: b"k", value: b"v" };
+        let op = Op { kind, collection: CollectionId(1), key: b"k", value: b"v", expires: None };
         put_entry(&mut payload, &op, SeqNo(1));
         write(&place(0, payload.len() as u64, Layout::Blocks), &payload, &mut log);
         assert!(!crate_reads(&log).2);

@@ -55,6 +55,9 @@ impl Env for Door {
     fn now(&self) -> Duration {
         self.0.now()
     }
+    fn unix_time(&self) -> Duration {
+        self.0.unix_time()
+    }
     fn random(&self) -> u64 {
         self.0.random()
     }

@@ -8,6 +8,7 @@ use super::coding::to_u64;
 use super::error::{Error, Result};
 use super::id::CollectionId;
 use super::key::{BATCH_BYTES_MAX, Kind, check_key, check_key_len, check_value, check_value_len};
+use super::time::Time;
 
 /// One operation as the caller gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,26 @@ pub struct Op<'a> {
     pub key: &'a [u8],
     /// Value, merge operand, or where the range ends (a user key, excluded).
     pub value: &'a [u8],
+    /// Of a put: when it expires, [`Time::NEVER`] if not even as its collection would have it. None if
+    /// that decides.
+    pub expires: Option<Time>,
+}
+
+impl Op<'_> {
+    /// When it expires, once that is decided; none if never.
+    #[inline]
+    pub fn expiry(&self) -> Option<Time> {
+        self.expires.filter(|expiry| *expiry != Time::NEVER)
+    }
+
+    /// The kind of its entry at rest.
+    #[inline]
+    pub fn kind_at_rest(&self) -> Kind {
+        match (self.kind, self.expiry()) {
+            (Kind::Put, Some(_)) => Kind::Expiring,
+            (kind, _) => kind,
+        }
+    }
 }
 
 /// A sequence of operations that commits as one: a single one, or a [`Batch`].
@@ -57,6 +78,7 @@ struct Place {
     key_start: usize,
     value_start: usize,
     value_end: usize,
+    expires: Option<Time>,
 }
 
 /// Operations in one buffer.
@@ -79,8 +101,8 @@ impl Batch {
         let value_start = self.bytes.len();
         self.bytes.extend_from_slice(op.value);
         let value_end = self.bytes.len();
-        let Op { kind, collection, .. } = op;
-        self.places.push(Place { kind, collection, key_start, value_start, value_end });
+        let Op { kind, collection, expires, .. } = op;
+        self.places.push(Place { kind, collection, key_start, value_start, value_end, expires });
         Ok(())
     }
 
@@ -89,7 +111,7 @@ impl Batch {
     ///
     /// Errors: as of [`Batch::push`].
     pub fn reserve(&mut self, room: Room) -> Result<Slot<'_>> {
-        let Room { kind, collection, key_len, value_len } = room;
+        let Room { kind, collection, key_len, value_len, expires } = room;
         check_key_len(key_len)?;
         check_value_len(to_u64(value_len))?;
         let key_start = self.bytes.len();
@@ -97,7 +119,7 @@ impl Batch {
         let value_start = key_start + key_len;
         let value_end = value_start + value_len;
         self.bytes.resize(value_end, 0);
-        let place = Place { kind, collection, key_start, value_start, value_end };
+        let place = Place { kind, collection, key_start, value_start, value_end, expires };
         Ok(Slot { batch: self, place, is_committed: false })
     }
 
@@ -119,6 +141,7 @@ impl Batch {
             collection: place.collection,
             key: self.bytes.get(place.key_start..place.value_start).unwrap_or_default(),
             value: self.bytes.get(place.value_start..place.value_end).unwrap_or_default(),
+            expires: place.expires,
         }
     }
 
@@ -168,6 +191,8 @@ pub struct Room {
     pub key_len: usize,
     /// Bytes of its value.
     pub value_len: usize,
+    /// When it expires; see [`Op::expires`].
+    pub expires: Option<Time>,
 }
 
 /// An operation at the end of a batch that is being written.
@@ -225,7 +250,7 @@ mod tests {
     use super::*;
 
     fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Op<'a> {
-        Op { kind: Kind::Put, collection: CollectionId(1), key, value }
+        Op { kind: Kind::Put, collection: CollectionId(1), key, value, expires: None }
     }
 
     #[test]
@@ -251,7 +276,8 @@ mod tests {
     /// MOSS-7.
     #[test]
     fn a_slot_is_part_of_its_batch_once_it_is_committed() {
-        let room = Room { kind: Kind::Put, collection: CollectionId(1), key_len: 1, value_len: 3 };
+        let (kind, collection, expires) = (Kind::Put, CollectionId(1), None);
+        let room = Room { kind, collection, key_len: 1, value_len: 3, expires };
         let mut batch = Batch::default();
         let mut slot = batch.reserve(room).unwrap();
         slot.key_mut()[0] = b'a';

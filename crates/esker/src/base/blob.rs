@@ -3,13 +3,14 @@
 //! ```text
 //! address   file: 30 bits │ offset: 34 bits      where the value was first written; never changes
 //! blob ref  address u64 ‖ digest u64 ‖ length u32 ‖ codec: 2 bits │ stored length: 30 bits      LE
+//!           and in an entry that expires, behind it: expiry u64
 //! ```
 //!
 //! 1. An address names its value for ever: a file that is rewritten takes its addresses along, and
 //!    nothing that refers to them changes (MACE-1).
 //! 2. The digest is of the value as the user gave it, so it proves a read from end to end, and is
 //!    the same whatever the codec.
-//! 3. All refs have the same length: what takes the value's place is measured before it is known
+//! 3. All refs have the same length, but for the [expiry](super::time) behind one: what takes the value's place is measured before it is known
 //!    where the value goes.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
@@ -19,6 +20,7 @@ use super::coding::Decoder;
 use super::error::{Error, ErrorKind, Result};
 use super::id::FileId;
 use super::key::Entry;
+use super::time::Time;
 use std::fmt;
 
 /// Values below this stay in line, whatever the options say: a ref would hardly be shorter.
@@ -104,7 +106,7 @@ pub struct BlobRef {
 }
 
 impl BlobRef {
-    /// Bytes of every ref.
+    /// Bytes of every ref, without an expiry.
     pub const BYTES: usize = 24;
 
     /// The ref of a value that is stored as it is. Cost: one pass over it.
@@ -143,10 +145,10 @@ impl BlobRef {
         })
     }
 
-    /// The ref that `bytes` are; none if they are none.
+    /// The ref that `bytes` are, with or without an expiry behind it; none if they are none.
     #[inline]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != Self::BYTES {
+        if bytes.len() != Self::BYTES && bytes.len() != Self::BYTES + Time::BYTES {
             return None;
         }
         let mut input = Decoder::new(bytes);
@@ -196,8 +198,10 @@ mod tests {
     #[test]
     fn other_bytes_are_no_ref() {
         let bytes = BlobRef::raw(Address(5), b"abc").encode();
-        for len in 0..BlobRef::BYTES {
-            assert_eq!(BlobRef::decode(&bytes[..len]), None);
+        let long = [&bytes[..], &[0; 9]].concat();
+        for len in 0..=long.len() {
+            let is_ref = [BlobRef::BYTES, BlobRef::BYTES + Time::BYTES].contains(&len);
+            assert_eq!(BlobRef::decode(&long[..len]).is_some(), is_ref, "{len}");
         }
         for last in [3 << STORED_BITS, 1, 1 << STORED_BITS] {
             let mut odd = bytes;

@@ -3,10 +3,12 @@
 //! ```text
 //! put     42 v(L) [ 08 00  12 v(|k|) k  18 v(n)  22 v(|val|) val ]     L = length of the brackets
 //! packed  42 v(L) [ 08 00  12 v(|k|) k  18 v(n)  48 c  50 v(len)  59 digest  22 v(|val|) val ]
+//! expires 42 v(L) [ as put or packed, with 60 v(time) before 22 ]
 //! delete  4a v(L) [ 28 00  32 v(|k|) k  38 v(n) ]
 //! merge   6a v(L) [ as put; val is the operand ]                        Esker's own, field 13
 //! range   72 v(L) [ as put; val is where the range ends, a full key ]   Esker's own, field 14
 //! k = full key: collection id u32 big-endian ‖ user key      n = sequence number      v = varint
+//! time = milliseconds since the Unix epoch
 //! ```
 //!
 //! `packed` is the put of a large value that is stored compressed: `val` is what is stored, `c` its
@@ -26,6 +28,8 @@
 //! 5. An operation of [`Kind::Blob`] is logged as a packed put: its value is the ref, and behind that
 //!    what is stored. The ref's address is not written: it is where `val` lies. The value ends its
 //!    entry, so that it can be written from where it is.
+//! 6. What expires carries the user's value, and the [time](super::time) in a field of its own, which
+//!    the crate's reader skips: it takes it for any put.
 //!
 //! Golden bytes: `tests/golden/log-vectors.txt` (SST-6). Source: SST-2.
 
@@ -37,6 +41,7 @@ use super::coding::{Decoder, to_u64, varint_len};
 use super::error::{Error, ErrorKind, Result};
 use super::id::{CollectionId, SeqNo};
 use super::key::{Entry, Kind, VALUE_BYTES_MAX};
+use super::time::{Time, split};
 use std::fmt;
 use std::ops::Deref;
 
@@ -44,6 +49,8 @@ const PUT: u8 = 0x42;
 const DELETE: u8 = 0x4a;
 const MERGE: u8 = 0x6a;
 const RANGE_DELETE: u8 = 0x72;
+/// The field that says when an entry expires.
+const EXPIRY: u64 = 12;
 
 /// The full key where the range that `op` deletes ends (excluded), as the id and user key to join.
 pub fn range_end<'a>(op: &Op<'a>) -> ([u8; CollectionId::BYTES], &'a [u8]) {
@@ -150,6 +157,7 @@ struct Parts<'a> {
     key: [&'a [u8]; 2],
     seq: SeqNo,
     packed: Option<Packed>,
+    expiry: Option<Time>,
     value: [&'a [u8]; 2],
 }
 
@@ -157,7 +165,8 @@ impl<'a> Parts<'a> {
     #[inline]
     fn of(op: &Op<'a>, seq: SeqNo, id: &'a [u8; CollectionId::BYTES], end: &'a [u8]) -> Self {
         let (packed, value) = split_packed(op.kind, op.value);
-        Self { kind: op.kind, key: [id, op.key], seq, packed, value: [end, value] }
+        let (kind, expiry) = (op.kind, op.expiry());
+        Self { kind, key: [id, op.key], seq, packed, expiry, value: [end, value] }
     }
 
     #[inline]
@@ -178,7 +187,8 @@ impl<'a> Parts<'a> {
             Kind::Delete => front,
             _ => {
                 let packed = self.packed.map_or(0, |packed| packed.len());
-                front + packed + 1 + len_of_len(value) + value
+                let expiry = self.expiry.map_or(0, |Time(time)| 1 + varint_len(time));
+                front + packed + expiry + 1 + len_of_len(value) + value
             }
         }
     }
@@ -193,7 +203,7 @@ impl<'a> Parts<'a> {
     #[inline]
     fn put_front(&self, out: &mut Vec<u8>) {
         let (tag, shared, key, number) = match self.kind {
-            Kind::Put | Kind::Blob => (PUT, 0x08, 0x12, 0x18),
+            Kind::Put | Kind::Blob | Kind::Expiring => (PUT, 0x08, 0x12, 0x18),
             Kind::Delete => (DELETE, 0x28, 0x32, 0x38),
             Kind::Merge => (MERGE, 0x08, 0x12, 0x18),
             Kind::RangeDelete => (RANGE_DELETE, 0x08, 0x12, 0x18),
@@ -214,6 +224,10 @@ impl<'a> Parts<'a> {
         if let Some(packed) = &self.packed {
             std::mem::replace(&mut middle, Short::new()).append_to(out);
             packed.put(out);
+        }
+        if let Some(Time(time)) = self.expiry {
+            middle.byte(0x60);
+            middle.varint(time);
         }
         if self.kind != Kind::Delete {
             middle.byte(0x22);
@@ -372,11 +386,13 @@ pub fn put_entry(out: &mut Vec<u8>, op: &Op<'_>, seq: SeqNo) {
     with_parts(op, seq, |parts| parts.put(out));
 }
 
-/// Appends an entry at rest as it is, its key being full already: for tools that write logs anew.
+/// Appends an entry at rest as it is, its key being full already: for tools that write logs anew. One
+/// of kind `Blob` has what is stored behind its ref, and does not expire.
 pub fn put_entry_at_rest(out: &mut Vec<u8>, entry: &Entry<'_>) {
     let Entry { key, seq, kind, value } = *entry;
     let (packed, value) = split_packed(kind, value);
-    Parts { kind, key: [&[], key], seq, packed, value: [&[], value] }.put(out);
+    let (value, expiry) = if kind == Kind::Expiring { split(kind, value) } else { (value, None) };
+    Parts { kind, key: [&[], key], seq, packed, expiry, value: [&[], value] }.put(out);
 }
 
 /// What is wrong with a payload, and where in it.
@@ -448,13 +464,15 @@ pub fn take_field<'a>(input: &mut Decoder<'a>) -> Option<Taken<'a>> {
     Some(Taken { number: tag >> 3, field, is_short })
 }
 
-/// An entry as a log has it.
+/// An entry as a log has it: of what expires the kind is `Put`, and the value the user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Logged<'a> {
     /// The entry; its value is what is stored, packed or not.
     pub entry: Entry<'a>,
     /// How its value is packed, if it is.
     pub packed: Option<Packed>,
+    /// When it expires; none if never.
+    pub expiry: Option<Time>,
 }
 
 impl Logged<'_> {
@@ -510,7 +528,7 @@ impl<'a> Entries<'a> {
 fn entry_of(kind: Kind, inner: &[u8]) -> Result<Logged<'_>, (&'static str, String)> {
     let base = if kind == Kind::Delete { 5 } else { 1 };
     let (mut shared, mut key, mut seq, mut value) = (0, &[][..], 0, &[][..]);
-    let (mut packed, mut is_said) = (Packed::default(), false);
+    let (mut packed, mut is_said, mut expiry) = (Packed::default(), false, Time::NEVER);
     let mut input = Decoder::new(inner);
     while !input.is_empty() {
         let malformed = || ("fields that end with their entry", "a malformed field".to_owned());
@@ -525,6 +543,7 @@ fn entry_of(kind: Kind, inner: &[u8]) -> Result<Logged<'_>, (&'static str, Strin
                     (Packed::CODEC, Field::Varint(n)) => (packed.codec, is_said) = (n, true),
                     (Packed::LEN, Field::Varint(n)) => packed.len = n,
                     (Packed::DIGEST, Field::Fixed64(n)) => packed.digest = n,
+                    (EXPIRY, Field::Varint(n)) => expiry = Time(n),
                     _ => {}
                 }
                 continue;
@@ -538,7 +557,8 @@ fn entry_of(kind: Kind, inner: &[u8]) -> Result<Logged<'_>, (&'static str, Strin
         return Err(("no bytes shared with another key", format!("{shared} shared")));
     }
     let packed = (kind == Kind::Put && is_said).then_some(packed);
-    Ok(Logged { entry: Entry { key, seq: SeqNo(seq), kind, value }, packed })
+    let expiry = (kind == Kind::Put && expiry != Time::NEVER).then_some(expiry);
+    Ok(Logged { entry: Entry { key, seq: SeqNo(seq), kind, value }, packed, expiry })
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -567,7 +587,7 @@ mod tests {
     const KINDS: [Kind; 4] = [Kind::Put, Kind::Delete, Kind::Merge, Kind::RangeDelete];
 
     fn op<'a>(kind: Kind, key: &'a [u8], value: &'a [u8]) -> Op<'a> {
-        Op { kind, collection: CollectionId(7), key, value }
+        Op { kind, collection: CollectionId(7), key, value, expires: None }
     }
 
     fn full(id: u32, key: &[u8]) -> Vec<u8> {
@@ -590,7 +610,7 @@ mod tests {
                     let end = full(if len == 0 { 8 } else { 7 }, value);
                     let value = if kind == Kind::RangeDelete { &end[..] } else { value };
                     let entry = Entry { key: &key, seq, kind, value };
-                    assert_eq!(entries, [Logged { entry, packed: None }]);
+                    assert_eq!(entries, [Logged { entry, packed: None, expiry: None }]);
                     let mut again = Vec::new();
                     put_entry_at_rest(&mut again, &entry);
                     assert_eq!(again, out);
@@ -626,6 +646,34 @@ mod tests {
                 let mut again = Vec::new();
                 put_entry_at_rest(&mut again, &Entry { kind: Kind::Blob, value: &value, ..entry });
                 assert_eq!(again, out);
+            }
+        }
+    }
+
+    /// Of every length, in line and packed; never is not written.
+    #[test]
+    fn an_expiry_round_trips_and_the_value_ends_the_entry() {
+        let (blob, large) = packed(5000, b"stored");
+        for time in [0, 127, 128, 1 << 40, u64::MAX - 1, u64::MAX].map(Time) {
+            for (kind, value) in [(Kind::Put, &b"value"[..]), (Kind::Blob, &large)] {
+                let op = Op { expires: Some(time), ..op(kind, b"key", value) };
+                let (mut out, mut front) = (Vec::new(), Vec::new());
+                put_entry(&mut out, &op, SeqNo(u64::MAX));
+                put_entry_front(&mut front, &op, SeqNo(u64::MAX));
+                assert_eq!(out.len(), entry_len(&op, SeqNo(u64::MAX)));
+                assert_eq!([&front, logged_value(&op)].concat(), out);
+                let logged = Entries::new(&out).next().unwrap().unwrap();
+                assert_eq!(logged.expiry, (time != Time::NEVER).then_some(time));
+                assert_eq!((logged.kind, logged.value), (Kind::Put, logged_value(&op)));
+                let packed = logged.packed.map(|it| it.blob(blob.address, 6).unwrap());
+                assert_eq!(packed, (kind == Kind::Blob).then_some(blob));
+                if kind == Kind::Put && time != Time::NEVER {
+                    let (key, value) = (full(7, b"key"), [value, &time.0.to_le_bytes()].concat());
+                    let entry = Entry { key: &key, kind: Kind::Expiring, value: &value, ..*logged };
+                    let mut again = Vec::new();
+                    put_entry_at_rest(&mut again, &entry);
+                    assert_eq!(again, out);
+                }
             }
         }
     }

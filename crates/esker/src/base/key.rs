@@ -34,13 +34,16 @@ pub enum Kind {
     /// A put whose value lies out of line: the value here is a [`BlobRef`](super::blob::BlobRef).
     /// Logs never say so: they carry the value itself.
     Blob = 5,
+    /// A put that expires: behind the value there is [when](super::time). One out of line is of kind
+    /// `Blob`, and its ref has the expiry behind it.
+    Expiring = 6,
 }
 
 impl Kind {
     /// Whether the entry is the key's new value, in line or out of line.
     #[inline]
     pub const fn is_put(self) -> bool {
-        matches!(self, Self::Put | Self::Blob)
+        matches!(self, Self::Put | Self::Blob | Self::Expiring)
     }
 
     /// The kind that `byte` stands for, if any.
@@ -51,6 +54,7 @@ impl Kind {
             3 => Some(Self::Merge),
             4 => Some(Self::RangeDelete),
             5 => Some(Self::Blob),
+            6 => Some(Self::Expiring),
             _ => None,
         }
     }

@@ -14,4 +14,5 @@ pub mod key;
 pub mod keyset;
 pub mod setsum;
 pub mod span;
+pub mod time;
 pub mod value;

@@ -5,6 +5,7 @@
 //! setsum = sum of all items modulo 2^128
 //!
 //! of a put of 256 bytes or more:  value = length: u32 LE ‖ xxh3-64 of the value,  kind = Blob
+//! if it expires, behind that:     expiry: u64 LE
 //! ```
 //!
 //! 1. Order-free: a log, a memtable, a segment and their rewrite have the same sum if they hold the
@@ -18,6 +19,7 @@
 
 use super::blob::{BLOB_BYTES_MIN, BlobRef, digest};
 use super::key::{Entry, Kind, pack_tag};
+use super::time::{Time, split};
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use xxhash_rust::xxh3::xxh3_128;
@@ -27,6 +29,8 @@ use xxhash_rust::xxh3::xxh3_128;
 pub struct Setsum(pub u128);
 
 const STACK_BYTES: usize = 512;
+/// What stands for a large value: its length, its digest, and when it expires.
+const BRIEF_BYTES_MAX: usize = 4 + 8 + Time::BYTES;
 
 impl Setsum {
     /// The empty set.
@@ -37,18 +41,31 @@ impl Setsum {
     pub fn of(entry: &Entry<'_>) -> Self {
         let Entry { key, seq, kind, value } = *entry;
         let large = match kind {
-            Kind::Put if value.len() >= BLOB_BYTES_MIN => (length(value), digest(value)),
+            Kind::Put if value.len() >= BLOB_BYTES_MIN => (length(value), digest(value), None),
+            Kind::Expiring if value.len() >= BLOB_BYTES_MIN + Time::BYTES => {
+                let (value, expiry) = split(kind, value);
+                (length(value), digest(value), expiry)
+            }
             Kind::Blob => match BlobRef::decode(value) {
-                Some(BlobRef { len, digest, .. }) => (len, digest),
+                Some(BlobRef { len, digest, .. }) => (len, digest, entry.expiry()),
                 None => return Self::of_parts(entry),
             },
             _ => return Self::of_parts(entry),
         };
-        let mut brief = [0; 12];
-        let (len, sum) = brief.split_at_mut(4);
-        len.copy_from_slice(&large.0.to_le_bytes());
-        sum.copy_from_slice(&large.1.to_le_bytes());
-        Self::of_parts(&Entry { key, seq, kind: Kind::Blob, value: &brief })
+        let (len, digest, expiry) = large;
+        let expiry = expiry.map(|Time(expiry)| expiry.to_le_bytes());
+        let parts =
+            [&len.to_le_bytes()[..], &digest.to_le_bytes(), expiry.as_ref().map_or(&[], |e| e)];
+        let mut brief = [0; BRIEF_BYTES_MAX];
+        let mut space = &mut brief[..];
+        for part in parts {
+            let (place, rest) = space.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            space = rest;
+        }
+        let left = space.len();
+        let value = brief.get(..BRIEF_BYTES_MAX - left).unwrap_or_default();
+        Self::of_parts(&Entry { key, seq, kind: Kind::Blob, value })
     }
 
     /// The set of one value that lies out of line, wherever it lies.
@@ -169,6 +186,23 @@ mod tests {
             assert_eq!(Setsum::of(&entry(b"a", &value)), Setsum::of(&outside));
             let moved = BlobRef { address: Address(7), ..blob }.encode();
             assert_eq!(Setsum::of(&outside), Setsum::of(&Entry { value: &moved, ..outside }));
+        }
+    }
+
+    /// When an entry expires is part of what it says, in line and out of line alike.
+    #[test]
+    fn an_expiry_counts() {
+        for len in [0, BLOB_BYTES_MIN - 1, BLOB_BYTES_MIN, 5000] {
+            let value = vec![7; len];
+            let blob = BlobRef::raw(Address(1 << 40), &value).encode();
+            let sum = |kind, value: &[u8], expiry: u64| {
+                let value = [value, &expiry.to_le_bytes()].concat();
+                Setsum::of(&Entry { kind, value: &value, ..entry(b"a", b"") })
+            };
+            let in_line = sum(Kind::Expiring, &value, 5);
+            assert_ne!(in_line, Setsum::of(&entry(b"a", &value)));
+            assert_ne!(in_line, sum(Kind::Expiring, &value, 6));
+            assert_eq!(in_line == sum(Kind::Blob, &blob, 5), len >= BLOB_BYTES_MIN);
         }
     }
 

@@ -119,7 +119,7 @@ impl World {
                 Codec::Raw => (Kind::Put, stored),
                 _ => (Kind::Blob, &packed),
             };
-            let op = Op { kind, collection: CollectionId(7), key: b"key", value };
+            let op = Op { kind, collection: CollectionId(7), key: b"key", value, expires: None };
             let reservation = tail.reserve(&OpsLen::at(&op, next), next, layout).unwrap();
             (next, length) = (reservation.last().next(), reservation.end());
             reservation.fill(&op, &mut scratch).unwrap();

@@ -13,9 +13,10 @@
 use super::replay::Full;
 use crate::base::batch::{Op, Ops};
 use crate::base::blob::BlobRef;
+use crate::base::entry::Logged;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
-use crate::base::key::{Entry, Kind, split_full_key};
+use crate::base::key::{Kind, split_full_key};
 use crate::env::names::FileKind;
 use crate::env::{Env, File, Gate, Map, Next, Worker};
 use crate::log::large::blob_of;
@@ -288,7 +289,7 @@ impl Ops for FrameOps<'_> {
 }
 
 /// The operation that was logged as `entry`.
-fn op_of<'a>(entry: &Entry<'a>) -> Option<Op<'a>> {
+fn op_of<'a>(entry: &Logged<'a>) -> Option<Op<'a>> {
     let (collection, key) = split_full_key(entry.key)?;
     let value = match entry.kind {
         // The end of a range is logged as a full key; one of the next collection is an open end.
@@ -298,5 +299,5 @@ fn op_of<'a>(entry: &Entry<'a>) -> Option<Op<'a>> {
         },
         _ => entry.value,
     };
-    Some(Op { kind: entry.kind, collection, key, value })
+    Some(Op { kind: entry.kind, collection, key, value, expires: entry.expiry })
 }

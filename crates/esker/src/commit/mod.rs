@@ -311,7 +311,7 @@ impl Committer {
                 self.write(ops, ops, places, durability)
             }
             Some(mut large) => {
-                let (bytes, layout) = (Memtable::need(&large), Layout::Whole);
+                let (bytes, layout) = (Memtable::need(&large), large.layout());
                 let wanted = Wanted { ops: &large.stored(), bytes, layout };
                 let places = self.enter(&wanted, claim)?;
                 let Places { log_id, log, first, .. } = &places;

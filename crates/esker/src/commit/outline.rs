@@ -1,4 +1,5 @@
-//! Large values give way: operations as a memtable takes them, and as a log does.
+//! Large values give way, and what expires learns when: operations as a memtable takes them, and as a
+//! log does.
 //!
 //! ```text
 //!   user      put k ▭▭▭▭▭▭▭▭▭▭▭▭▭▭
@@ -12,6 +13,8 @@
 //!    whoever takes the log over need not know the rules of then.
 //! 2. Digests are taken and values packed before any lock, in the writer's thread, from the bytes that
 //!    the caller gave (BLOB-11).
+//! 3. What a collection's time to live comes to is decided here, once for each operation, and before
+//!    any lock; a put whose writer has said when it expires keeps that.
 
 use crate::base::batch::{Op, Ops};
 use crate::base::blob::{Address, BLOB_BYTES_MIN, BlobRef};
@@ -20,6 +23,9 @@ use crate::base::entry::{IN_LINE, entry_len, logged_value};
 use crate::base::error::Result;
 use crate::base::id::{FileId, SeqNo};
 use crate::base::key::Kind;
+use crate::base::time::Time;
+use crate::env::clock::Clock;
+use crate::log::frame::Layout;
 use crate::merge::Rules;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,12 +39,14 @@ pub struct Outline {
     pub compression: Compression,
     /// What holds for each collection.
     pub rules: Arc<Rules>,
+    /// The time of day.
+    pub clock: Clock,
 }
 
-/// Operations with refs in the place of large values.
+/// Operations with refs in the place of large values, which know when they expire.
 pub struct Outlined<'a, O> {
     ops: &'a O,
-    /// Of each operation in `places` its ref, and behind that what is logged with it.
+    /// Of each operation in `places` its ref, and behind that what is logged with it; or nothing.
     bytes: Vec<u8>,
     places: Vec<Place>,
 }
@@ -46,6 +54,7 @@ pub struct Outlined<'a, O> {
 /// An operation that is logged or kept otherwise than it came.
 struct Place {
     op: usize,
+    expires: Option<Time>,
     bytes: Range<usize>,
     is_outside: bool,
 }
@@ -64,24 +73,33 @@ pub fn pack(value: &[u8], compression: Compression, out: &mut Vec<u8>) -> BlobRe
 }
 
 impl<'a, O: Ops> Outlined<'a, O> {
-    /// `ops` with large values out of line; none if there is no such value.
+    /// `ops` with large values out of line, and when they expire; none if all can be taken as they are.
     ///
-    /// Cost: one pass over the large values, for their digests, and one to pack them.
+    /// Cost: one pass over the large values, for their digests, and one to pack them; one look at the
+    /// clock if a collection has a time to live.
     pub fn of(ops: &'a O, outline: &Outline) -> Option<Self> {
-        let has_own = outline.rules.have_outlines();
+        let (has_own, is_timed) = (outline.rules.have_outlines(), outline.rules.are_timed());
         let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        let time = outline.clock.glance();
         for (index, op) in ops.iter().enumerate() {
-            if op.kind != Kind::Put || op.value.len() < BLOB_BYTES_MIN {
+            if op.kind != Kind::Put || (!is_timed && op.value.len() < BLOB_BYTES_MIN) {
                 continue;
             }
+            let rule = (has_own || is_timed).then(|| outline.rules.of(op.collection));
+            let to_live = rule.as_ref().and_then(|rule| rule.time_to_live);
+            let stamp = to_live.filter(|_| op.expires.is_none());
+            let stamp = stamp.map(|to_live| time.now().after(to_live));
+            let expires = op.expires.or(stamp);
             let is_long = op.value.len() >= outline.least;
-            let rule = has_own.then(|| outline.rules.of(op.collection));
             let own = rule.as_ref().and_then(|rule| rule.blob_threshold);
             let is_outside = own.map_or(is_long, |own| op.value.len() >= own);
+            let start = bytes.len();
             if !is_outside && !is_long {
+                if stamp.is_some() {
+                    places.push(Place { op: index, expires, bytes: start..start, is_outside });
+                }
                 continue;
             }
-            let start = bytes.len();
             bytes.extend_from_slice(&IN_LINE);
             if is_outside {
                 let own = rule.and_then(|rule| rule.blob_compression);
@@ -94,7 +112,7 @@ impl<'a, O: Ops> Outlined<'a, O> {
                 // Its length does not tell what it is: it is said.
                 bytes.extend_from_slice(op.value);
             }
-            places.push(Place { op: index, bytes: start..bytes.len(), is_outside });
+            places.push(Place { op: index, expires, bytes: start..bytes.len(), is_outside });
         }
         (!places.is_empty()).then_some(Self { ops, bytes, places })
     }
@@ -139,12 +157,16 @@ impl<'a, O: Ops> Outlined<'a, O> {
     fn pairs(&self) -> impl Iterator<Item = (Op<'_>, Option<(bool, &[u8])>)> {
         let mut places = self.places.iter().peekable();
         self.ops.iter().enumerate().map(move |(index, op)| {
-            let place = places.next_if(|place| place.op == index);
-            let bytes = |place: &Place| {
-                (place.is_outside, self.bytes.get(place.bytes.clone()).unwrap_or_default())
-            };
-            (op, place.map(bytes))
+            let Some(place) = places.next_if(|place| place.op == index) else { return (op, None) };
+            let bytes = self.bytes.get(place.bytes.clone()).unwrap_or_default();
+            (Op { expires: place.expires, ..op }, Some((place.is_outside, bytes)))
         })
+    }
+
+    /// How a frame of them is laid out: large values lie in one piece.
+    pub fn layout(&self) -> Layout {
+        let is_large = self.outside().next().is_some();
+        if is_large { Layout::Whole } else { Layout::Blocks }
     }
 }
 
@@ -201,12 +223,15 @@ mod tests {
     use crate::base::entry::{Entries, put_entry};
     use crate::base::id::CollectionId;
     use crate::merge::Rule;
+    use std::time::Duration;
 
     const LEAST: usize = 300;
+    const NOW: Time = Time(5000);
     const BOTH: [Compression; 2] = [Compression::None, Compression::Lz4];
 
     fn outline(compression: Compression) -> Outline {
-        Outline { least: LEAST, compression, rules: Arc::default() }
+        let (rules, clock) = (Arc::default(), Clock::fixed(NOW));
+        Outline { least: LEAST, compression, rules, clock }
     }
 
     /// A collection has a rule of its own for it, below and above that of all: what its length does not
@@ -251,10 +276,48 @@ mod tests {
             let byte = |i: usize| crate::base::blob::digest(&i.to_le_bytes()) as u8;
             let value: Vec<u8> =
                 (0..*len).map(|i| if *is_noise { byte(i) } else { n as u8 }).collect();
-            let op = Op { kind: Kind::Put, collection: CollectionId(1), key: b"k", value: &value };
-            batch.push(op).unwrap();
+            let (kind, collection, expires) = (Kind::Put, CollectionId(1), None);
+            batch.push(Op { kind, collection, key: b"k", value: &value, expires }).unwrap();
         }
         batch
+    }
+
+    /// What is stamped is what has no expiry of its own, in the log as in the memtable, small or large.
+    #[test]
+    fn a_time_to_live_is_counted_from_the_commit() {
+        let outline = outline(Compression::None);
+        let rule = Rule { time_to_live: Some(Duration::from_millis(7)), ..Rule::default() };
+        outline.rules.set(CollectionId(1), rule);
+        let long = vec![7; LEAST];
+        let (small, large) = (b"v".as_slice(), long.as_slice());
+        let op = |id, kind, value, expires| {
+            let collection = CollectionId(id);
+            Op { kind, collection, key: b"k", value, expires }
+        };
+        let (own, never) = (Some(Time(9)), Some(Time::NEVER));
+        let ops = [
+            (op(1, Kind::Put, small, None), Some(5007), Kind::Expiring),
+            (op(1, Kind::Put, large, None), Some(5007), Kind::Blob),
+            (op(1, Kind::Put, small, own), Some(9), Kind::Expiring),
+            (op(1, Kind::Put, large, own), Some(9), Kind::Blob),
+            (op(1, Kind::Put, small, never), None, Kind::Put),
+            (op(1, Kind::Put, large, never), None, Kind::Blob),
+            (op(1, Kind::Delete, b"", None), None, Kind::Delete),
+            (op(2, Kind::Put, small, None), None, Kind::Put),
+            (op(2, Kind::Put, small, own), Some(9), Kind::Expiring),
+        ];
+        let mut batch = Batch::default();
+        ops.iter().for_each(|(op, ..)| batch.push(*op).unwrap());
+        let outlined = Outlined::of(&batch, &outline).unwrap();
+        let mut payload = Vec::new();
+        for (op, seq) in outlined.stored().iter().zip(1..) {
+            put_entry(&mut payload, &op, SeqNo(seq));
+        }
+        let logged = Entries::new(&payload).map(|entry| entry.unwrap().expiry);
+        for ((out, logged), (_, expiry, kind)) in outlined.iter().zip(logged).zip(ops) {
+            assert_eq!((out.expiry(), logged), (expiry.map(Time), expiry.map(Time)));
+            assert_eq!(out.kind_at_rest(), kind);
+        }
     }
 
     #[test]

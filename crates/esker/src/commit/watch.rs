@@ -100,7 +100,13 @@ mod tests {
 
     #[test]
     fn a_watch_ends_with_the_first_write_to_its_collection() {
-        let put = |id| Op { kind: Kind::Put, collection: CollectionId(id), key: b"k", value: b"" };
+        let put = |id| Op {
+            kind: Kind::Put,
+            collection: CollectionId(id),
+            key: b"k",
+            value: b"",
+            expires: None,
+        };
         let watches = Arc::new(Watches::default());
         watches.note(&put(1));
         let (first, other) = (watches.watch(CollectionId(1)), watches.watch(CollectionId(2)));

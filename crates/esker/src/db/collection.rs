@@ -8,6 +8,7 @@ use crate::base::batch::{Batch, Op};
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, Lookup, check_key, check_value};
+use crate::base::time::Time;
 use crate::base::value::{Key, Value};
 use crate::commit::Durability;
 use crate::tree::estimate::Estimate;
@@ -15,6 +16,7 @@ use crate::tree::view::View as TreeView;
 use crate::txn::snapshot::Pin;
 use std::ops::RangeBounds;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A named set of pairs, sorted by key. Cheap to clone, may be used from any thread.
 ///
@@ -66,6 +68,51 @@ impl Collection {
         durability: Durability,
     ) -> Result<()> {
         self.write(Kind::Put, key.as_ref(), value.as_ref(), durability)
+    }
+
+    /// Sets the value of a key until `time_to_live` from now on has passed, whatever the collection's
+    /// [time to live](crate::Settings::time_to_live) is; as durable as the database's default says.
+    /// Then it is exactly as if it had been removed, for every reader, also with a snapshot or under a
+    /// name from before; what it had replaced does not come back.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// # let sessions = db.collection("sessions")?;
+    /// use std::time::Duration;
+    /// sessions.insert_with_ttl("alice", "here", Duration::from_secs(3600))?;
+    /// assert!(sessions.expires_at("alice")?.is_some());
+    /// sessions.insert("alice", "stays")?; // which does not expire
+    /// assert!(sessions.expires_at("alice")?.is_none());
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    ///
+    /// It is a matter of the [clock](crate::Options::clock), to the millisecond and never too early: a
+    /// time of zero is over at once, one that no number of milliseconds can hold, as `Duration::MAX`,
+    /// never. That something expires is no write: no transaction conflicts with it. Its space is freed
+    /// by compactions, which come for it when half of a file has expired, also where nobody writes.
+    ///
+    /// Cost: that of an insert, 8 bytes, and a look at the clock. Errors as of [`Collection::insert`].
+    pub fn insert_with_ttl(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        time_to_live: Duration,
+    ) -> Result<()> {
+        let expires = Some(self.handle.core.expiry_after(time_to_live));
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let op = Op { kind: Kind::Put, collection: self.id, key, value, expires };
+        self.write_op(op, self.handle.core.options.durability)
+    }
+
+    /// When the value of a key expires; none if it does not, or the key is absent. Cost and errors as of
+    /// [`Collection::contains_key`].
+    pub fn expires_at(&self, key: impl AsRef<[u8]>) -> Result<Option<SystemTime>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let lookup = Lookup::new(self.id, key.as_ref());
+        let view = core.views.load();
+        expires_at(&view, &lookup, core.visible())
     }
 
     /// Removes a key; nothing happens if it is absent. Cost and errors as of
@@ -165,9 +212,12 @@ impl Collection {
         value: &[u8],
         durability: Durability,
     ) -> Result<()> {
-        check_key(key)?;
-        check_value(value)?;
-        let op = Op { kind, collection: self.id, key, value };
+        self.write_op(Op { kind, collection: self.id, key, value, expires: None }, durability)
+    }
+
+    pub(super) fn write_op(&self, op: Op<'_>, durability: Durability) -> Result<()> {
+        check_key(op.key)?;
+        check_value(op.value)?;
         let ops = Guarded { ops: &op, to: std::slice::from_ref(&self.identity) };
         self.handle.core.writing()?.committer.commit(&ops, durability)
     }
@@ -354,6 +404,12 @@ impl std::fmt::Debug for Collection {
     }
 }
 
+/// When what a key has as of `at` expires.
+fn expires_at(view: &TreeView, key: &Lookup, at: SeqNo) -> Result<Option<SystemTime>> {
+    let found = view.look_closely(key, at)?;
+    Ok(found.and_then(|(_, expiry)| expiry).and_then(Time::to_system))
+}
+
 /// The values of `keys` in their order, which need not be that of the tree.
 fn get_all<K: AsRef<[u8]>>(
     view: &TreeView,
@@ -439,6 +495,14 @@ impl View {
         let core = &self.handle.core;
         core.check_open()?;
         core.views.load().contains(&Lookup::new(self.id, key.as_ref()), self.pin.seq())
+    }
+
+    /// When the value that a key had at that moment expires; none if it has, does not, or the key was
+    /// absent. See [`Collection::expires_at`].
+    pub fn expires_at(&self, key: impl AsRef<[u8]>) -> Result<Option<SystemTime>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        expires_at(&core.views.load(), &Lookup::new(self.id, key.as_ref()), self.pin.seq())
     }
 
     /// The pair with the smallest key.

@@ -23,6 +23,7 @@ use super::steps::Steps;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
 use crate::base::setsum::Setsum;
+use crate::base::time::Time;
 use crate::commit::Committer;
 use crate::commit::generation::{Queue, Sealed};
 use crate::compaction::policy::LAST;
@@ -42,6 +43,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 /// A flushed segment is cut at this size: only a batch above the slab makes one so large.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -93,6 +95,16 @@ impl Core {
         self.writing.as_ref().map_or(self.last, |writing| writing.committer.visible())
     }
 
+    /// What time it is.
+    pub(super) fn now(&self) -> Time {
+        self.views.load().clock.now()
+    }
+
+    /// When what is written now with this time to live expires.
+    pub(super) fn expiry_after(&self, time_to_live: Duration) -> Time {
+        self.now().after(time_to_live)
+    }
+
     /// Errors: `InvalidArgument` once the database is closed.
     #[inline]
     pub fn check_open(&self) -> Result<()> {
@@ -132,6 +144,7 @@ impl Core {
         let keep = Keep {
             snapshots: self.snapshots.pinned(),
             spans: sealed.memtable.spans(),
+            now: self.now(),
             ..Keep::default()
         };
         let tick = self.flush_tick(writing, sealed);

@@ -191,7 +191,13 @@ impl<'a> Draft<'a> {
     fn write(&self, batch: &mut Batch) -> Result<()> {
         for (_, Identity { id: collection, .. }) in self.gone.iter().map(|(at, it)| (at, &**it)) {
             let collection = *collection;
-            batch.push(Op { kind: Kind::RangeDelete, collection, key: b"", value: b"" })?;
+            batch.push(Op {
+                kind: Kind::RangeDelete,
+                collection,
+                key: b"",
+                value: b"",
+                expires: None,
+            })?;
         }
         let collection = CollectionId::SYSTEM;
         for (path, before) in &self.before {
@@ -199,10 +205,16 @@ impl<'a> Draft<'a> {
             match (before, self.catalog.find(path)) {
                 (_, Some(now)) if !before.as_ref().is_some_and(|old| Arc::ptr_eq(old, now)) => {
                     let value = &record_value(now.id, &now.settings());
-                    batch.push(Op { kind: Kind::Put, collection, key, value })?;
+                    batch.push(Op { kind: Kind::Put, collection, key, value, expires: None })?;
                 }
                 (Some(_), None) => {
-                    batch.push(Op { kind: Kind::Delete, collection, key, value: b"" })?;
+                    batch.push(Op {
+                        kind: Kind::Delete,
+                        collection,
+                        key,
+                        value: b"",
+                        expires: None,
+                    })?;
                 }
                 _ => {}
             }
@@ -211,11 +223,11 @@ impl<'a> Draft<'a> {
             self.configured.iter().map(|(path, (it, settings))| (path, (&**it, settings)))
         {
             let (key, value) = (&record_key(path), &record_value(*id, settings));
-            batch.push(Op { kind: Kind::Put, collection, key, value })?;
+            batch.push(Op { kind: Kind::Put, collection, key, value, expires: None })?;
         }
         if !self.born.is_empty() {
             let (key, value) = self.catalog.counter();
-            batch.push(Op { kind: Kind::Put, collection, key, value: &value })?;
+            batch.push(Op { kind: Kind::Put, collection, key, value: &value, expires: None })?;
         }
         Ok(())
     }

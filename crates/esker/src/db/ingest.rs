@@ -93,7 +93,7 @@ fn add_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         }
         full_key.truncate(id.len());
         full_key.extend_from_slice(key);
-        sorted.add(&full_key, Some(value))?;
+        sorted.add(&full_key, Some((value, None)))?;
     }
     Ok(())
 }

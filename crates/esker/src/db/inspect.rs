@@ -49,6 +49,8 @@ pub struct Entry<'a> {
     pub codec: &'static str,
     /// Bytes that the value takes in the file.
     pub stored: u64,
+    /// When it expires, in milliseconds since the Unix epoch; none if never.
+    pub expires: Option<u64>,
     /// What a mark says, in words.
     pub note: Option<String>,
 }
@@ -104,6 +106,7 @@ pub fn log(path: &Path, each: &mut dyn FnMut(&Entry<'_>) -> Result<bool>) -> Res
                 value: &value,
                 codec: packed.map_or(Codec::Raw, |blob| blob.codec).name(),
                 stored: entry.value.len() as u64,
+                expires: entry.expiry.map(|expiry| expiry.0),
                 note: mark.map(|mark| words(&mark.says)),
             };
             if !each(&shown)? {
@@ -134,6 +137,7 @@ pub fn segment(path: &Path) -> Result<Vec<(&'static str, String)>> {
         ("deletes", meta.deletes.to_string()),
         ("merges", all.merges.to_string()),
         ("blobs", all.blobs.to_string()),
+        ("expiring", meta.expiries.count.to_string()),
         ("range_deletes", meta.range_deletes.to_string()),
         ("smallest", key(&meta.smallest)),
         ("largest", key(&meta.largest)),
@@ -496,5 +500,6 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Merge => "merge",
         Kind::RangeDelete => "range-delete",
         Kind::Blob => "blob",
+        Kind::Expiring => "expiring",
     }
 }

@@ -3,9 +3,11 @@
 //! ```text
 //!   {"key":"alice","value":"1"}                 a line for each pair, in the order of keys
 //!   {"key_base64":"/wA=","value":""}            bytes that are not UTF-8: standard alphabet, padded
+//!   {"key":"bob","value":"2","expires":1700000000000}      milliseconds since the Unix epoch
 //! ```
 //!
-//! 1. What was exported and is imported is equal, to the byte: text is text, all else is base64.
+//! 1. What was exported and is imported is equal, to the byte and to the millisecond of its expiry: text
+//!    is text, all else is base64. A pair without an expiry is put as any other.
 //! 2. A pair at a time: neither side holds more than one line, beside the batch that is gathered.
 //! 3. A line that is not such a pair ends an import. What lies before it is stored, it and what lies
 //!    behind it are not; the error says which line it is.
@@ -13,7 +15,10 @@
 use super::Db;
 use super::collection::{Collection, View};
 use super::range::Range;
+use crate::base::batch::Op;
 use crate::base::error::{Error, Result};
+use crate::base::key::Kind;
+use crate::base::time::Time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -39,6 +44,8 @@ struct Line<'a> {
     value: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     value_base64: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
 }
 
 impl Collection {
@@ -58,7 +65,8 @@ impl Collection {
     /// # Ok::<(), esker::Error>(())
     /// ```
     ///
-    /// Bytes that are not UTF-8 stand in base64 under `key_base64` or `value_base64`. Cost: one walk;
+    /// Bytes that are not UTF-8 stand in base64 under `key_base64` or `value_base64`; of what expires
+    /// there is `expires`, in milliseconds since the Unix epoch, and an import keeps that. Cost: one walk;
     /// memory for one line. Give it a buffered writer. Errors: those of reading; `Io` of `out`.
     pub fn export_json(&self, out: impl Write) -> Result<u64> {
         export(self.iter(), out)
@@ -81,9 +89,11 @@ impl Collection {
             number += 1;
             let parsed = match read {
                 Ok(0) => break,
-                Ok(_) => parse(&line).and_then(|(key, value)| {
+                Ok(_) => parse(&line).and_then(|Pair { key, value, expires }| {
                     bytes += key.len() + value.len();
-                    batch.insert(self, key, value).map_err(|error| error.message().to_owned())
+                    let (key, value) = (&*key, &*value);
+                    let op = Op { kind: Kind::Put, collection: self.id, key, value, expires };
+                    batch.push_op(self, op).map_err(|error| error.message().to_owned())
                 }),
                 Err(error) => {
                     batch.commit()?;
@@ -118,9 +128,10 @@ impl View {
 
 fn export(mut pairs: Range, mut out: impl Write) -> Result<u64> {
     let mut count = 0;
-    while let Some((key, value)) = pairs.next_lent()? {
+    while let Some((key, value, expiry)) = pairs.next_lent_closely()? {
         let ((key, key_base64), (value, value_base64)) = (text(key), text(value));
-        let line = Line { key, key_base64, value, value_base64 };
+        let expires = expiry.map(|Time(millis)| millis);
+        let line = Line { key, key_base64, value, value_base64, expires };
         let written = serde_json::to_writer(&mut out, &line).map_err(io::Error::from);
         written.and_then(|()| out.write_all(b"\n")).map_err(failed)?;
         count += 1;
@@ -141,8 +152,15 @@ fn text(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
     }
 }
 
-/// Key and value of a line, or what is wrong with it: what was wanted, and what was found.
-fn parse(line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+/// What a line says.
+struct Pair {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    expires: Option<Time>,
+}
+
+/// The pair of a line, or what is wrong with it: what was wanted, and what was found.
+fn parse(line: &[u8]) -> Result<Pair, String> {
     let shown = || {
         let text = String::from_utf8_lossy(line);
         text.trim_end().chars().take(SHOWN_CHARS).collect::<String>()
@@ -153,7 +171,8 @@ fn parse(line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
         format!("want a pair as one JSON object, found {:?} ({why} at column {at})", shown())
     })?;
     let key = bytes("key", parsed.key, parsed.key_base64)?;
-    Ok((key, bytes("value", parsed.value, parsed.value_base64)?))
+    let value = bytes("value", parsed.value, parsed.value_base64)?;
+    Ok(Pair { key, value, expires: parsed.expires.map(Time) })
 }
 
 fn bytes(

@@ -158,7 +158,7 @@ impl Db {
 
     fn write_name(&self, kind: Kind, name: &str, value: &[u8]) -> Result<()> {
         let key = &[NAME_PREFIX, name.as_bytes()].concat();
-        let op = Op { kind, collection: CollectionId::SYSTEM, key, value };
+        let op = Op { kind, collection: CollectionId::SYSTEM, key, value, expires: None };
         self.core().writing()?.committer.commit(&op, Durability::Sync)
     }
 }

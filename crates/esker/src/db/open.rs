@@ -200,8 +200,9 @@ impl Opening<'_> {
         let mut memtables: Vec<Arc<Memtable>> = self.replayed.memtable.iter().cloned().collect();
         memtables.extend(self.replayed.full.iter().rev().map(|full| full.memtable.clone()));
         let rules = Arc::new(Rules::default());
-        let view =
-            Arc::new(View { memtables, version, gaps: Arc::default(), rules: rules.clone() });
+        let clock = self.options.clock_of(&self.env);
+        let (gaps, rules_of) = (Arc::default(), rules.clone());
+        let view = Arc::new(View { memtables, version, gaps, rules: rules_of, clock });
         let snapshots = Arc::new(Registry::default());
         let (catalog, named) = load_system(&view, SeqNo::MAX, &snapshots)?;
         rules.set_all(self.own_rules(&view, &catalog, &named)?);
@@ -360,6 +361,7 @@ impl Opening<'_> {
                 least: options.blob_threshold,
                 compression: options.blob_compression,
                 rules,
+                clock: views.load().clock.clone(),
             },
         });
         let removed = self.remove_orphans(&ledger);
@@ -460,6 +462,7 @@ fn load_system(view: &Arc<View>, at: SeqNo, registry: &Arc<Registry>) -> Result<
     let end = CollectionId(CollectionId::SYSTEM.0 + 1).0.to_be_bytes();
     let scope = Scope {
         seq: at,
+        now: view.clock.now(),
         start: Bound::Unbounded,
         end: Bound::Excluded(end.into()),
         tombstones: Tombstones::Hidden,

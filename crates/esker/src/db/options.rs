@@ -6,13 +6,14 @@ use crate::base::codec::Compression;
 use crate::base::error::{Error, Result};
 use crate::commit::Durability;
 use crate::compaction::policy::Policy;
+use crate::env::clock::Clock;
 use crate::env::real::Real;
 use crate::env::{Access, Env};
 use crate::merge::rewrite::Plant;
 use crate::merge::{MergeOperator, Operators};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Bytes of one generation's slab unless the budget is small.
 const SLAB_BYTES: u64 = 32 << 20;
@@ -56,6 +57,7 @@ pub struct Options {
     pub(super) compaction_threads: usize,
     pub(super) operators: Operators,
     pub(super) env: Option<Arc<dyn Env>>,
+    pub(super) clock: Option<Clock>,
     pub(super) plant: Option<Arc<dyn Plant>>,
 }
 
@@ -79,6 +81,7 @@ impl Default for Options {
             compaction_threads: 2,
             operators: Operators::default(),
             env: None,
+            clock: None,
             plant: None,
         }
     }
@@ -237,6 +240,34 @@ impl Options {
         self
     }
 
+    /// What says what time it is, for what [expires](crate::Collection::insert_with_ttl): the system's
+    /// clock by default. Tests can let time pass with it.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    /// use std::{sync::Arc, time::{Duration, SystemTime}};
+    /// let seconds = Arc::new(AtomicU64::new(1_700_000_000));
+    /// let theirs = seconds.clone();
+    /// let tell = move || SystemTime::UNIX_EPOCH + Duration::from_secs(theirs.load(SeqCst));
+    /// let db = esker::Db::options().clock(tell).open(folder.path())?;
+    /// let sessions = db.collection("sessions")?;
+    /// sessions.insert_with_ttl("alice", "here", Duration::from_secs(60))?;
+    /// assert!(sessions.contains_key("alice")?);
+    /// seconds.fetch_add(60, SeqCst);
+    /// assert!(!sessions.contains_key("alice")?);
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    ///
+    /// It is asked by writes that expire, by reads that meet such, by each iterator once, and by flushes
+    /// and compactions. It must not use the database. What had expired by its answer may be gone for
+    /// good, whatever it says later.
+    #[must_use]
+    pub fn clock(mut self, tell: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Some(Clock::from_fn(tell));
+        self
+    }
+
     /// Plants a fault in every flush and compaction: for tests of the proof.
     #[doc(hidden)]
     #[must_use]
@@ -271,6 +302,11 @@ impl Options {
 
     pub(super) fn world(&self) -> Arc<dyn Env> {
         self.env.clone().unwrap_or_else(|| Real::new())
+    }
+
+    /// The time of day, in the world `env`.
+    pub(super) fn clock_of(&self, env: &Arc<dyn Env>) -> Clock {
+        self.clock.clone().unwrap_or_else(|| Clock::of(env.clone()))
     }
 
     pub(super) fn slab(&self) -> usize {

@@ -14,6 +14,7 @@ use super::range::{FullBounds, Range, Side};
 use crate::base::error::{Error, Result};
 use crate::base::id::CollectionId;
 use crate::base::key::{Kind, full_key, key_after};
+use crate::base::time::Time;
 use crate::base::value::{Key, Value};
 use crate::merge::fold::{Backing, Chain};
 use crate::tree::view::View as TreeView;
@@ -71,7 +72,7 @@ impl<'a> TransactionRange<'a> {
     ) -> Self {
         let collection = bounds.collection;
         let (start, end) = bounds.keys();
-        let own = writes.range(&start, &end);
+        let own = writes.range(&start, &end, pairs.now());
         let own = own.map(|(full, own)| (full.get(CollectionId::BYTES..).unwrap_or_default(), own));
         let own = Box::new(own);
         let number = reads.borrow_mut().begin((start, end));
@@ -176,7 +177,8 @@ pub(super) fn fold_own(
     beneath: Option<Value>,
     backing: &dyn Backing,
 ) -> Result<Value> {
-    let mut chain = Chain::default();
+    // What it is handed has not expired.
+    let mut chain = Chain::at(Time::default());
     for operand in operands.iter().rev() {
         chain.take(Kind::Merge, Value::copied(operand));
     }

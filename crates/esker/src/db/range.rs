@@ -9,6 +9,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{KEY_BYTES_MAX, Kind, check_key, full_key, key_after, prefix_end};
 use crate::base::span::Cover;
+use crate::base::time::{Time, split};
 use crate::base::value::{Key, Value};
 use crate::commit::watch::Watch;
 use crate::merge::fold::Backing;
@@ -34,6 +35,9 @@ pub struct Range {
     failed: Option<Error>,
     hold: Hold,
 }
+
+/// A pair, lent, and when it expires.
+pub(super) type LentClosely<'a> = (&'a [u8], &'a [u8], Option<Time>);
 
 /// How a range keeps to its moment.
 #[derive(Debug)]
@@ -200,7 +204,8 @@ impl Range {
         open: impl Fn(&Arc<TreeView>, &Cover) -> Result<Merged> + Send + 'static,
     ) -> Self {
         let FullBounds { collection, start, end } = bounds;
-        let scope = Scope { seq: hold.seq(), start, end, tombstones };
+        let (seq, now) = (hold.seq(), view.clock.now());
+        let scope = Scope { seq, now, start, end, tombstones };
         let (cover, gaps) = (view.cover(hold.seq()), view.gaps.clone());
         let (hidden, walked) = (cover.clone(), view.clone());
         let open = Box::new(move || open(&walked, &hidden));
@@ -216,15 +221,22 @@ impl Range {
     /// The next pair, lent until the next call: nothing is copied or pinned, but a value that lies
     /// out of line is read. The fast way to walk forward. Errors: `Corruption`, `Io`; repeated by every later call.
     pub fn next_lent(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        Ok(self.next_lent_closely()?.map(|(key, value, _)| (key, value)))
+    }
+
+    /// The same, and when it expires.
+    pub(super) fn next_lent_closely(&mut self) -> Result<Option<LentClosely<'_>>> {
         self.check()?;
         let Some(entry) = self.visible.advance()? else { return Ok(None) };
         let key = entry.key.get(CollectionId::BYTES..).unwrap_or_default();
         if entry.kind != Kind::Blob {
-            return Ok(Some((key, entry.value)));
+            let (value, expiry) = split(entry.kind, entry.value);
+            return Ok(Some((key, value, expiry)));
         }
+        let expiry = entry.expiry();
         let large = self.view.large(entry.value);
         self.large = large.inspect_err(|error| self.failed = Some(error.clone()))?;
-        Ok(Some((key, &self.large)))
+        Ok(Some((key, &self.large, expiry)))
     }
 
     /// The same keys, each with a [`ValueReader`](crate::ValueReader): no value that lies out of line is
@@ -273,6 +285,11 @@ impl Range {
         let full = full_key(self.collection, key.as_ref());
         self.failed = None;
         self.visible.seek(&full)
+    }
+
+    /// What expires by then is not among its pairs.
+    pub(super) fn now(&self) -> Time {
+        self.visible.now()
     }
 
     /// Errors: what ended the range.

@@ -17,6 +17,7 @@
 //!    which the revert was numbered. One that comes back has its old id, and new handles.
 //! 6. Settings come back too, but a merge operator that was named since stays where there was none:
 //!    snapshots may see operands that no other can fold.
+//! 7. A value comes back with the expiry that it had; what has expired is gone then and now.
 //!
 //! Order of locks: ingests, catalog, the order. Why holding the order cannot block what it waits for:
 //! `docs/decisions/0019-a-revert-is-a-write.md`.
@@ -32,6 +33,7 @@ use crate::base::coding::to_u64;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Lookup, split_full_key};
+use crate::base::time::Time;
 use crate::base::value::Value;
 use crate::tree::large::Large;
 use crate::tree::view::{Found, View};
@@ -157,15 +159,22 @@ fn restore(
         }
         let lookup = Lookup::new(collection, key);
         let was = match records.get(full_key) {
-            Some(record) => Some(Found::Value(record.clone())),
-            None => view.look(&lookup, then)?,
+            Some(record) => Some((Found::Value(record.clone()), None)),
+            None => view.look_closely(&lookup, then)?,
         };
-        match (was, view.look(&lookup, now)?) {
+        match (was, view.look_closely(&lookup, now)?) {
             (None, None) => {}
             (None, Some(_)) => sorted.add(full_key, None)?,
-            (Some(was), Some(is)) if is_same(&was, &is)? => {}
-            (Some(Found::Value(was)), _) => sorted.add(full_key, Some(&was))?,
-            (Some(Found::Large(was)), _) => sorted.add(full_key, Some(&was.read()?))?,
+            (Some((was, then)), Some((is, now))) if then == now && is_same(&was, &is)? => {}
+            (Some((was, expiry)), _) => {
+                let was = match was {
+                    Found::Value(was) => was,
+                    Found::Large(was) => was.read()?,
+                };
+                // What never did does not begin to.
+                let expires = expiry.or(Some(Time::NEVER));
+                sorted.add(full_key, Some((&was, expires)))?;
+            }
         }
     }
     Ok(())
@@ -181,7 +190,7 @@ fn is_same(a: &Found, b: &Found) -> Result<bool> {
             a.blob() == b.blob() || facts(a) == facts(b) && a.read()? == b.read()?
         }
         (Found::Large(large), Found::Value(value)) | (Found::Value(value), Found::Large(large)) => {
-            to_u64(value.len()) == large.blob().len.into() && large.read()? == *value
+            to_u64(value.len()) == u64::from(large.blob().len) && large.read()? == *value
         }
     })
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   record    … ‖ field*         field = tag: u8 ‖ len: varint ‖ bytes          tags ascend
 //!   tags      1 compression  2 blob threshold  3 merge operator  4 filter  5 prefix filter
-//!             6 blob compression
+//!             6 blob compression  7 time to live, in milliseconds
 //! ```
 //!
 //! 1. What is not set is as the [`Options`] of the open say.
@@ -19,6 +19,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::key::KEY_BYTES_MAX;
 use crate::merge::Rule;
 use std::fmt;
+use std::time::Duration;
 
 /// More bits would make a filter that is larger than its keys.
 const FILTER_BITS_MAX: u32 = 64;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub filter: Option<u32>,
     /// See [`Settings::prefix_filter`].
     pub prefix_filter: Option<usize>,
+    /// See [`Settings::time_to_live`].
+    pub time_to_live: Option<Duration>,
 }
 
 impl Settings {
@@ -108,6 +111,21 @@ impl Settings {
         self
     }
 
+    /// What is put into the collection from now on expires so long after its commit; what was put
+    /// before, and what [says itself](crate::Collection::insert_with_ttl) when it expires, keeps that.
+    /// At least a millisecond; what is below one is cut off. See
+    /// [`Collection::insert_with_ttl`](crate::Collection::insert_with_ttl) for what it means to expire.
+    ///
+    /// Pairs that are ingested or imported are put from now on, too. A collection cannot have both a
+    /// time to live and a merge operator: an operand has no time of its own, and what it is folded
+    /// into would live as long as somebody merges. Cost: 8 bytes a pair; once some collection has a
+    /// time to live, each put in the database looks up whether its own has one.
+    #[must_use]
+    pub fn time_to_live(mut self, time: Duration) -> Self {
+        self.time_to_live = Some(time);
+        self
+    }
+
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -128,6 +146,16 @@ impl Settings {
         if let Some(name) = self.merge_operator.as_ref().filter(|it| it.len() > OPERATOR_BYTES_MAX)
         {
             return too_large("merge_operator", to_u64(name.len()), to_u64(OPERATOR_BYTES_MAX));
+        }
+        if self.time_to_live.is_some_and(|time| time < Duration::from_millis(1)) {
+            return Err(Error::invalid("setting time_to_live: want at least 1 ms, found less"));
+        }
+        if self.time_to_live.is_some() && self.merge_operator.is_some() {
+            return Err(Error::invalid(
+                "settings time_to_live and merge_operator: want one of them: operands have no time \
+                 of their own; keep what expires in another collection, or give single pairs a time \
+                 with insert_with_ttl",
+            ));
         }
         self.compression.unwrap_or_default().check()?;
         self.blob_compression.unwrap_or_default().check()?;
@@ -152,13 +180,14 @@ impl Settings {
             prefix_filter: self.prefix_filter,
             blob_threshold: self.blob_threshold.map(|bytes| bytes.max(BLOB_BYTES_MIN)),
             blob_compression: self.blob_compression,
+            time_to_live: self.time_to_live,
         }
     }
 
     /// The fields, as a record has them.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let Self { compression, blob_threshold, blob_compression, .. } = self;
-        let Self { merge_operator, filter, prefix_filter, .. } = self;
+        let Self { merge_operator, filter, prefix_filter, time_to_live, .. } = self;
         let mut field = |tag: u8, bytes: Option<Vec<u8>>| {
             if let Some(bytes) = bytes {
                 out.push(tag);
@@ -177,6 +206,7 @@ impl Settings {
         field(4, filter.map(|bits| number(bits.into())));
         field(5, prefix_filter.map(|bytes| number(to_u64(bytes))));
         field(6, blob_compression.map(|compression| vec![compression_byte(compression)]));
+        field(7, time_to_live.map(|time| number(millis(time))));
     }
 
     /// The settings that [`Settings::encode`] wrote. Errors: `Unsupported` for what a newer version
@@ -219,6 +249,11 @@ impl Settings {
                 self.prefix_filter = Some(bytes.ok_or_else(|| odd("a prefix of a key"))?);
             }
             6 => self.blob_compression = Some(compression_of(bytes)?),
+            7 => {
+                let millis = Some(number()?).filter(|millis| *millis > 0);
+                let millis = millis.ok_or_else(|| odd("a time to live"))?;
+                self.time_to_live = Some(Duration::from_millis(millis));
+            }
             _ => return Err(newer(format_args!("setting {tag}"))),
         }
         Ok(())
@@ -229,7 +264,7 @@ impl Settings {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { compression, blob_threshold, blob_compression, .. } = self;
-        let Self { merge_operator, filter, prefix_filter, .. } = self;
+        let Self { merge_operator, filter, prefix_filter, time_to_live, .. } = self;
         let name = |compression: &Compression| format!("{compression:?}").to_lowercase();
         let set = [
             compression.as_ref().map(|it| format!("compression={}", name(it))),
@@ -238,9 +273,15 @@ impl fmt::Display for Settings {
             merge_operator.as_ref().map(|name| format!("merge-operator={name}")),
             filter.map(|bits| format!("filter={bits}")),
             prefix_filter.map(|bytes| format!("prefix-filter={bytes}")),
+            time_to_live.map(|time| format!("time-to-live={}ms", millis(time))),
         ];
         f.write_str(&set.into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
+}
+
+/// As a record has it.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn compression_byte(compression: Compression) -> u8 {

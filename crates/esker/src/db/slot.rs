@@ -55,7 +55,8 @@ impl WriteBatch {
         value_len: usize,
     ) -> Result<Slot<'_>> {
         collection.check_owner(&self.handle)?;
-        let room = Room { kind: Kind::Put, collection: collection.id, key_len, value_len };
+        let (kind, collection_id, expires) = (Kind::Put, collection.id, None);
+        let room = Room { kind, collection: collection_id, key_len, value_len, expires };
         let slot = self.batch.reserve(room)?;
         // A slot that is dropped is none of the operations that are asked about it.
         self.to.note(&collection.identity);

@@ -24,6 +24,7 @@ use crate::base::error::Result;
 use crate::base::id::{CollectionId, FileId, SeqNo};
 use crate::base::key::{Entry, Kind, split_full_key};
 use crate::base::setsum::Setsum;
+use crate::base::time::Time;
 use crate::commit::ahead::Ahead;
 use crate::compaction::policy::Policy;
 use crate::env::names::FileKind;
@@ -47,12 +48,17 @@ pub(super) struct Sorted<'a> {
     wanted: WriterOptions,
     least: usize,
     compression: Compression,
+    /// When what is put into the last collection expires, where it does not say.
+    expires: Option<Time>,
+    now: Time,
     collections: Vec<CollectionId>,
     entries: u64,
     input: Setsum,
     written: Vec<FileId>,
     segments: Vec<SegmentMeta>,
     large: Outside<'a>,
+    /// The value at hand with its expiry behind it; kept from value to value.
+    timed: Vec<u8>,
     placed: bool,
 }
 
@@ -88,12 +94,15 @@ impl<'a> Sorted<'a> {
             wanted: common,
             least: core.options.blob_threshold,
             compression: core.options.blob_compression,
+            expires: None,
+            now: core.now(),
             collections: Vec::new(),
             entries: 0,
             input: Setsum::ZERO,
             written: Vec::new(),
             segments: Vec::new(),
             large: Outside::new(core, writing),
+            timed: Vec::new(),
             placed: false,
         }
     }
@@ -114,10 +123,15 @@ impl<'a> Sorted<'a> {
         self.written.clone()
     }
 
-    /// Adds a key, above all before it, with its value; or, without one, that it is absent.
+    /// Adds a key, above all before it, with its value and when that expires, or none for what its
+    /// collection says; or, without a value, that it is absent.
     ///
     /// Errors: `Io`, and no more can be added; `Interrupted` if the database closes.
-    pub(super) fn add(&mut self, full_key: &[u8], value: Option<&[u8]>) -> Result<()> {
+    pub(super) fn add(
+        &mut self,
+        full_key: &[u8],
+        value: Option<(&[u8], Option<Time>)>,
+    ) -> Result<()> {
         if self.entries.is_multiple_of(LOOK_EVERY) {
             self.core.refuse_if_stopping(self.writing)?;
         }
@@ -139,13 +153,25 @@ impl<'a> Sorted<'a> {
             }
         };
         let blob;
+        let expiry = value.and_then(|(_, expires)| expires.or(self.expires));
+        let expiry = expiry.filter(|expiry| *expiry != Time::NEVER);
         let (kind, value) = match value {
             None => (Kind::Delete, &[][..]),
-            Some(value) if value.len() >= self.least => {
+            Some((value, _)) if value.len() >= self.least => {
                 blob = self.large.put(value, self.compression)?.encode();
                 (Kind::Blob, &blob[..])
             }
-            Some(value) => (Kind::Put, value),
+            Some((value, _)) if expiry.is_some() => (Kind::Expiring, value),
+            Some((value, _)) => (Kind::Put, value),
+        };
+        self.timed.clear();
+        let value = match expiry {
+            Some(Time(expiry)) => {
+                self.timed.extend_from_slice(value);
+                self.timed.extend_from_slice(&expiry.to_le_bytes());
+                &self.timed
+            }
+            None => value,
         };
         let entry = Entry { key: full_key, seq: self.number, kind, value };
         open.add(&entry)?;
@@ -159,6 +185,7 @@ impl<'a> Sorted<'a> {
         self.wanted = rule.writer(self.core.writer_options());
         self.least = rule.blob_threshold.unwrap_or(self.core.options.blob_threshold);
         self.compression = rule.blob_compression.unwrap_or(self.core.options.blob_compression);
+        self.expires = rule.time_to_live.map(|time| self.now.after(time));
         self.collections.push(collection);
     }
 

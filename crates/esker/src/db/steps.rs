@@ -333,6 +333,7 @@ impl Core {
             beneath: picked.beneath(),
             spans: picked.version.spans.all().clone(),
             spent: picked.spent(&snapshots)?,
+            now: self.now(),
             snapshots,
         };
         let last = picked.version.runs.iter().filter(|run| run.level == LAST);

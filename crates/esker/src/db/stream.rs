@@ -13,10 +13,12 @@
 //!    commit the rest.
 
 use super::collection::Collection;
+use crate::base::batch::Op;
 use crate::base::blob::Digester;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 use crate::base::key::{Kind, Lookup, VALUE_BYTES_MAX, check_key, check_value_len};
+use crate::base::time::Time;
 use crate::base::value::Value;
 use crate::commit::Durability;
 use crate::tree::large::Large;
@@ -24,6 +26,7 @@ use crate::tree::view::{Found, View as TreeView};
 use std::fmt;
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::ops::{Bound, Range, RangeBounds};
+use std::time::Duration;
 
 /// What a reader holds of a large value.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -218,6 +221,7 @@ pub struct ValueWriter {
     to: Collection,
     key: Box<[u8]>,
     value: Vec<u8>,
+    expires: Option<Time>,
     /// Why a piece was not taken: then the value is not what the caller meant.
     refused: Option<Error>,
 }
@@ -225,7 +229,7 @@ pub struct ValueWriter {
 impl ValueWriter {
     pub(super) fn new(to: Collection, key: &[u8]) -> Self {
         let refused = check_key(key).err();
-        Self { to, key: key.into(), value: Vec::new(), refused }
+        Self { to, key: key.into(), value: Vec::new(), expires: None, refused }
     }
 
     /// Takes memory for a value of `len` bytes at once. It may still become shorter or longer.
@@ -236,6 +240,13 @@ impl ValueWriter {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         self.grow(len.saturating_sub(self.value.len()))?;
         Ok(self)
+    }
+
+    /// Has the value expire so long after this call: see [`Collection::insert_with_ttl`].
+    #[must_use]
+    pub fn with_ttl(mut self, time_to_live: Duration) -> Self {
+        self.expires = Some(self.to.handle.core.expiry_after(time_to_live));
+        self
     }
 
     /// How many bytes were written so far.
@@ -261,7 +272,13 @@ impl ValueWriter {
     pub fn finish_with(self, durability: Durability) -> Result<()> {
         match self.refused {
             Some(error) => Err(error),
-            None => self.to.write(Kind::Put, &self.key, &self.value, durability),
+            None => {
+                let Self { to, key, value, expires, .. } = &self;
+                to.write_op(
+                    Op { kind: Kind::Put, collection: to.id, key, value, expires: *expires },
+                    durability,
+                )
+            }
         }
     }
 

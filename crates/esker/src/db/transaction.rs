@@ -16,6 +16,7 @@ use crate::txn::writes::{Base, Own, Writes};
 use std::cell::RefCell;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Db {
     /// Begins a transaction: it sees everything that was written before, and nothing that others
@@ -83,7 +84,8 @@ impl Handle {
 /// It reads one moment of the whole database, and its own writes. When it commits, everything that it
 /// has read (keys, present or not, and ranges as far as they were walked) must be as it was: then it
 /// takes place at once, as if it were alone. Reads of others never wait for it, nor it for them; plain
-/// writes and batches take part. One that has written nothing needs no check and cannot fail.
+/// writes and batches take part. One that has written nothing needs no check and cannot fail. That a
+/// value expires meanwhile is no write: it conflicts with nothing.
 ///
 /// While it lives it pins the versions that it sees, as a [`Snapshot`] does.
 pub struct Transaction {
@@ -119,7 +121,7 @@ impl Transaction {
             self.reads.borrow_mut().key(lookup);
             Ok(value)
         };
-        match self.writes.get(lookup.full()) {
+        match self.writes.get(lookup.full(), || self.handle.core.now()) {
             None => read(lookup),
             Some(Own::Put(value)) => Ok(Some(Value::copied(value))),
             Some(Own::Gone) => Ok(None),
@@ -137,7 +139,7 @@ impl Transaction {
     pub fn contains_key(&self, collection: &Collection, key: impl AsRef<[u8]>) -> Result<bool> {
         let view = self.view(collection)?;
         let lookup = Lookup::new(collection.id, key.as_ref());
-        match self.writes.get(lookup.full()) {
+        match self.writes.get(lookup.full(), || self.handle.core.now()) {
             Some(own) => Ok(own != Own::Gone),
             None => {
                 let is_there = view.contains_key(key)?;
@@ -186,6 +188,21 @@ impl Transaction {
         value: impl AsRef<[u8]>,
     ) -> Result<()> {
         self.push(Kind::Put, collection, key.as_ref(), value.as_ref())
+    }
+
+    /// [`Transaction::insert`] of what expires: see [`Collection::insert_with_ttl`]. The time is counted
+    /// from this call on, for its own reads too.
+    pub fn insert_with_ttl(
+        &mut self,
+        collection: &Collection,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        time_to_live: Duration,
+    ) -> Result<()> {
+        let expires = Some(self.handle.core.expiry_after(time_to_live));
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let op = Op { kind: Kind::Put, collection: collection.id, key, value, expires };
+        self.push_op(collection, op)
     }
 
     /// Hands an operand for a key to the collection's merge operator. The key is not read by that: two
@@ -308,8 +325,12 @@ impl Transaction {
     }
 
     fn push(&mut self, kind: Kind, to: &Collection, key: &[u8], value: &[u8]) -> Result<()> {
+        self.push_op(to, Op { kind, collection: to.id, key, value, expires: None })
+    }
+
+    fn push_op(&mut self, to: &Collection, op: Op<'_>) -> Result<()> {
         to.check_owner(&self.handle)?;
-        self.writes.push(Op { kind, collection: to.id, key, value })?;
+        self.writes.push(op)?;
         self.to.note(&to.identity);
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::base::key::Kind;
 use crate::commit::Durability;
 use std::ops::RangeBounds;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A batch of operations over any collections of one database. Committing consumes it; dropping it
 /// forgets it.
@@ -44,6 +45,21 @@ impl WriteBatch {
         value: impl AsRef<[u8]>,
     ) -> Result<()> {
         self.push(Kind::Put, collection, key.as_ref(), value.as_ref())
+    }
+
+    /// [`WriteBatch::insert`] of what expires: see [`Collection::insert_with_ttl`]. The time is counted
+    /// from this call on, not from the commit.
+    pub fn insert_with_ttl(
+        &mut self,
+        collection: &Collection,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        time_to_live: Duration,
+    ) -> Result<()> {
+        let expires = Some(self.handle.core.expiry_after(time_to_live));
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let op = Op { kind: Kind::Put, collection: collection.id, key, value, expires };
+        self.push_op(collection, op)
     }
 
     /// Removes a key. Errors as of [`WriteBatch::insert`].
@@ -150,8 +166,13 @@ impl WriteBatch {
         key: &[u8],
         value: &[u8],
     ) -> Result<()> {
+        self.push_op(to, Op { kind, collection: to.id, key, value, expires: None })
+    }
+
+    /// Takes in an operation on `to`.
+    pub(super) fn push_op(&mut self, to: &Collection, op: Op<'_>) -> Result<()> {
         to.check_owner(&self.handle)?;
-        self.batch.push(Op { kind, collection: to.id, key, value })?;
+        self.batch.push(op)?;
         self.to.note(&to.identity);
         Ok(())
     }

@@ -21,7 +21,7 @@ type Test = fn(&dyn Env, &Path);
 
 /// All of them, in a folder of its own each.
 pub(super) fn check(env: &dyn Env, dir: &Path) {
-    let all: [(&str, Test); 11] = [
+    let all: [(&str, Test); 12] = [
         ("create", a_file_is_created_once),
         ("write", what_is_written_is_read),
         ("truncate", a_longer_file_is_filled_with_zeros),
@@ -31,6 +31,7 @@ pub(super) fn check(env: &dyn Env, dir: &Path) {
         ("lock", a_lock_is_held_by_one_and_names_its_holder),
         ("map", a_map_shows_the_whole_file),
         ("append", spans_are_filled_in_any_order),
+        ("clocks", clocks_tell_the_time_of_day_and_intervals),
         ("missing", what_is_missing_is_not_found),
         ("workers", workers_run_when_woken_and_stop_when_dropped),
     ];
@@ -215,6 +216,14 @@ fn what_is_missing_is_not_found(env: &dyn Env, dir: &Path) {
     for error in errors {
         assert_eq!(error.unwrap().kind(), ErrorKind::NotFound);
     }
+}
+
+/// The time of day may be set: nothing is said of two of its answers but that they are of this age.
+fn clocks_tell_the_time_of_day_and_intervals(env: &dyn Env, _: &Path) {
+    let year = std::time::Duration::from_secs(365 * 24 * 3600);
+    assert!((50 * year..500 * year).contains(&env.unix_time()));
+    let before = env.now();
+    assert!(env.now() >= before);
 }
 
 /// Runs or waits for workers until `done` says so.

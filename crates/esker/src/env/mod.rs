@@ -10,6 +10,7 @@
 //! 4. Nobody sleeps or spins: a thread that must wait uses [`Gate`], a job that has nothing to do
 //!    returns [`Next::Wait`].
 
+pub mod clock;
 #[cfg(test)]
 mod contract;
 mod limits;
@@ -80,6 +81,9 @@ pub trait Env: Debug + Send + Sync + 'static {
     fn lock_shared(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
     /// Time since some fixed moment; never goes back. Nothing durable may depend on it.
     fn now(&self) -> Duration;
+    /// Time since the Unix epoch, as the system's clock has it: it may be set, back too. Nothing but
+    /// what expires may depend on it.
+    fn unix_time(&self) -> Duration;
     /// Sixty-four random bits. Nothing but tie-breaking and identities may depend on them.
     fn random(&self) -> u64;
     /// Starts a worker thread that runs `job` now and whenever it is woken.

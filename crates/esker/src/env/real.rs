@@ -10,6 +10,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the place that calls the system")]
 
+use super::clock::since_epoch;
 use super::limits;
 use super::mapped::Claims;
 #[cfg(unix)]
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The most bytes of a lock file that are shown to whoever finds it locked.
 const NOTE_BYTES_MAX: usize = 256;
@@ -150,6 +151,10 @@ impl Env for Real {
 
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn unix_time(&self) -> Duration {
+        since_epoch(SystemTime::now())
     }
 
     fn random(&self) -> u64 {

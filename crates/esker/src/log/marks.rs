@@ -107,7 +107,7 @@ impl MarkBytes {
     /// The operation that writes it.
     pub fn op(&self) -> Op<'_> {
         let collection = CollectionId::SYSTEM;
-        Op { kind: Kind::Put, collection, key: self.key, value: self.written() }
+        Op { kind: Kind::Put, collection, key: self.key, value: self.written(), expires: None }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! remove seg-N
-//! add level=L run=R seg-N bytes=… entries=… deletes=… range-deletes=… seq=MIN..MAX setsum=… smallest=… largest=… [blob-bytes=…]
+//! add level=L run=R seg-N bytes=… entries=… deletes=… range-deletes=… seq=MIN..MAX setsum=… smallest=… largest=… [blob-bytes=…] [expiring=… first=… half=… last=…]
 //! remove-blob blob-N
 //! add-blob blob-N bytes=… values=… stored=… least=… setsum=… intervals=FIRST..LAST,…
 //! dead blob-N bytes=… count=… addresses=…          values in it that nothing refers to any more
@@ -32,9 +32,10 @@ use crate::base::blob::Address;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
 use crate::base::setsum::Setsum;
+use crate::base::time::Time;
 use crate::blob::BlobMeta;
 use crate::env::names::{FileKind, FileName};
-use crate::segment::SegmentMeta;
+use crate::segment::{Expiries, SegmentMeta};
 use std::fmt;
 use std::fmt::Write;
 
@@ -305,6 +306,10 @@ fn add_line(placed: &Placed) -> String {
     if meta.blob_bytes > 0 {
         let _ = write!(line, " blob-bytes={}", meta.blob_bytes);
     }
+    let Expiries { count, first: Time(first), half: Time(half), last: Time(last) } = meta.expiries;
+    if count > 0 {
+        let _ = write!(line, " expiring={count} first={first} half={half} last={last}");
+    }
     line
 }
 
@@ -365,7 +370,9 @@ fn take_add(fields: &mut Fields<'_>) -> Result<Placed> {
         .ok_or_else(|| fields.bad())?;
     let setsum = fields.setsum("setsum")?;
     let (smallest, largest) = (fields.key("smallest")?, fields.key("largest")?);
-    let blob_bytes = if fields.is_done() { 0 } else { fields.positive("blob-bytes")? };
+    let blob_bytes = if fields.is_next("blob-bytes") { fields.positive("blob-bytes")? } else { 0 };
+    let is_timed = fields.is_next("expiring");
+    let expiries = if is_timed { take_expiries(fields)? } else { Expiries::default() };
     let meta = SegmentMeta {
         id,
         bytes,
@@ -373,6 +380,7 @@ fn take_add(fields: &mut Fields<'_>) -> Result<Placed> {
         deletes,
         range_deletes,
         blob_bytes,
+        expiries,
         smallest,
         largest,
         seq_min,
@@ -380,6 +388,13 @@ fn take_add(fields: &mut Fields<'_>) -> Result<Placed> {
         setsum,
     };
     Ok(Placed { level, run, meta })
+}
+
+/// Written only where something expires.
+fn take_expiries(fields: &mut Fields<'_>) -> Result<Expiries> {
+    let count = fields.positive("expiring")?;
+    let mut time = |name| fields.number(name).map(Time);
+    Ok(Expiries { count, first: time("first")?, half: time("half")?, last: time("last")? })
 }
 
 fn take_balance(fields: &mut Fields<'_>) -> Result<Balance> {
@@ -496,6 +511,12 @@ impl<'a> Fields<'a> {
         of_kind.map(|name| name.id).ok_or_else(|| self.bad())
     }
 
+    /// Whether the next field has this name.
+    fn is_next(&self, name: &str) -> bool {
+        let next = self.rest.clone().next().and_then(|field| field.split_once('='));
+        next.is_some_and(|(found, _)| found == name)
+    }
+
     fn is_done(&self) -> bool {
         self.rest.clone().next().is_none()
     }
@@ -522,6 +543,7 @@ mod tests {
             deletes: 3,
             range_deletes: 1,
             blob_bytes: 70_000,
+            expiries: Expiries { count: 7, first: Time(8), half: Time::NEVER, last: Time(9) },
             smallest: (*b"\0\0\0\x01a b").into(),
             largest: (*b"\0\0\0\x01\xff").into(),
             seq_min: SeqNo(1),
@@ -591,7 +613,8 @@ mod tests {
             format!(
                 "add level=1 run=17 seg-000012 bytes=9310 entries=100 deletes=3 range-deletes=1 \
                  seq=1..99 setsum={}abc smallest=\\x00\\x00\\x00\\x01a\\x20b \
-                 largest=\\x00\\x00\\x00\\x01\\xff blob-bytes=70000",
+                 largest=\\x00\\x00\\x00\\x01\\xff blob-bytes=70000 expiring=7 first=8 \
+                 half=18446744073709551615 last=9",
                 "0".repeat(29)
             ),
             "remove-blob blob-000038".to_owned(),

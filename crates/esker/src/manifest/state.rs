@@ -363,8 +363,12 @@ impl State {
             return refuse("numbers", "a range up to flushed");
         }
         match meta.deletes.checked_add(meta.range_deletes) {
-            Some(tombstones) if tombstones <= meta.entries => Ok(()),
-            _ => refuse("entries", "at least its tombstones"),
+            Some(tombstones)
+                if tombstones <= meta.entries && meta.expiries.count <= meta.entries =>
+            {
+                Ok(())
+            }
+            _ => refuse("entries", "at least its tombstones, and those that expire"),
         }
     }
 

@@ -32,6 +32,7 @@ use crate::base::entry::range_end;
 use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, KEY_BYTES_MAX, Kind, hash_full_key, pack_tag, unpack_tag};
+use crate::base::time::Time;
 use crate::base::value::Value;
 use crate::env::mapped::Pages;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -363,11 +364,12 @@ fn record_units(full_key_len: usize, value_len: usize) -> u32 {
     u32::try_from(record_bytes(full_key_len, value_len) / UNIT).unwrap_or(u32::MAX)
 }
 
-/// Bytes of the value as it is stored: the end of a range is a full key.
+/// Bytes of the value as it is stored: the end of a range is a full key, an expiry lies behind.
 #[inline]
 fn value_len(op: &Op<'_>) -> usize {
     let prefix = if op.kind == Kind::RangeDelete { CollectionId::BYTES } else { 0 };
-    prefix + op.value.len()
+    let suffix = if op.expiry().is_some() { Time::BYTES } else { 0 };
+    prefix + op.value.len() + suffix
 }
 
 fn pointer(bytes: &[u8]) -> NonNull<u8> {
@@ -424,6 +426,9 @@ impl Slot {
                 value = value.add(CollectionId::BYTES);
             }
             value.copy_from_nonoverlapping(pointer(op.value), op.value.len());
+            if let Some(Time(expiry)) = op.expiry() {
+                value.add(op.value.len()).cast().write(expiry.to_le_bytes());
+            }
             std::slice::from_raw_parts(start.add(KEY).as_ptr(), key_len)
         };
         let hash = hash_full_key(key);
@@ -431,7 +436,7 @@ impl Slot {
         unsafe {
             self.slab.memory.start.add(self.start + MARK).cast().write(mark_of(hash, key_len));
         }
-        self.slab.tag_word(self.start).store(pack_tag(seq, op.kind), Ordering::Release);
+        self.slab.tag_word(self.start).store(pack_tag(seq, op.kind_at_rest()), Ordering::Release);
         self.start += bytes;
         (at, hash)
     }
@@ -452,7 +457,7 @@ mod tests {
     use super::*;
 
     fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Op<'a> {
-        Op { kind: Kind::Put, collection: CollectionId(1), key, value }
+        Op { kind: Kind::Put, collection: CollectionId(1), key, value, expires: None }
     }
 
     fn seqs(slab: &Slab) -> Vec<u64> {

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 const USERS: CollectionId = CollectionId(7);
 
 fn op<'a>(kind: Kind, key: &'a [u8], value: &'a [u8]) -> Op<'a> {
-    Op { kind, collection: USERS, key, value }
+    Op { kind, collection: USERS, key, value, expires: None }
 }
 
 fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Op<'a> {

@@ -7,7 +7,7 @@
 //!
 //! 1. A chain is gathered whole, over all sources, and folded once (MOSS-19): what comes out does not
 //!    depend on where its parts lie.
-//! 2. A base that lies out of line is read.
+//! 2. A base that lies out of line is read. One that has expired is as good as a delete.
 //! 3. Without an operator, or if it fails, a read is an error that names key, collection and operator.
 
 use super::operator::{self, MergeOperator};
@@ -17,6 +17,7 @@ use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, split_full_key};
 use crate::base::span::Probe;
+use crate::base::time::{Time, is_absence, user_value};
 use crate::base::value::Value;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -36,24 +37,36 @@ enum Base {
     #[default]
     Nothing,
     Value(Value),
+    /// One with its expiry behind it.
+    Expiring(Value),
     /// A ref.
     Outside(Value),
 }
 
 /// The operands of a key that one reader sees, and what they came upon.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Chain {
+    /// What expires by then is gone.
+    now: Time,
     /// Newest first.
     operands: Vec<Value>,
     base: Base,
 }
 
 impl Chain {
+    /// Nothing yet; for a reader at this time.
+    pub fn at(now: Time) -> Self {
+        let (operands, base) = Default::default();
+        Self { now, operands, base }
+    }
+
     /// Takes in the next older version, which nothing covers. False if it ends the chain.
     pub fn take(&mut self, kind: Kind, value: Value) -> bool {
         match kind {
             Kind::Merge => self.operands.push(value),
+            _ if is_absence(kind, &value, self.now) => {}
             Kind::Put => self.base = Base::Value(value),
+            Kind::Expiring => self.base = Base::Expiring(value),
             Kind::Blob => self.base = Base::Outside(value),
             Kind::Delete | Kind::RangeDelete => {}
         }
@@ -70,6 +83,10 @@ impl Chain {
         let existing = match &self.base {
             Base::Nothing => None,
             Base::Value(value) => Some(&**value),
+            Base::Expiring(value) => {
+                read = user_value(Kind::Expiring, value.clone())?;
+                Some(&*read)
+            }
             Base::Outside(blob) => {
                 read = backing.large(blob)?;
                 Some(&*read)
@@ -118,10 +135,11 @@ pub(super) fn fold_under(
     cursor: &mut impl Cursor,
     probe: &mut Probe,
     backing: Option<&dyn Backing>,
+    now: Time,
 ) -> Result<(SeqNo, Value)> {
     let Some(newest) = cursor.entry() else { return Ok((SeqNo::ZERO, Value::EMPTY)) };
     let (key, seq) = (newest.key.to_vec(), newest.seq);
-    let mut chain = Chain::default();
+    let mut chain = Chain::at(now);
     while let Some(entry) = cursor.entry().filter(|entry| *entry.key == *key) {
         // What a range delete does is told by what covers the key.
         let is_point = entry.kind != Kind::RangeDelete;

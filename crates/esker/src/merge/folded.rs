@@ -12,6 +12,7 @@
 //!    more on the other side.
 //! 3. Where an operator is missing or fails, operands are kept as they are. So are those upon a value
 //!    that lies out of line, but that neighbours are combined: it is not written again.
+//!    Nor is one that expires written into another, which would not; once it has, it is a delete.
 //! 4. What does not have to do with operands passes through, at the cost of one comparison.
 //! 5. in + made = kept + dropped, by setsum (law 6).
 
@@ -177,15 +178,15 @@ impl<'a, C: Cursor> Folded<'a, C> {
         let mut verdict = Verdict::Keep;
         loop {
             let Some(entry) = self.retain.lent() else { return Ok(Base::OutOfReach) };
-            let (seq, kind) = (entry.seq, entry.kind);
+            let (seq, kind, is_absence) = (entry.seq, entry.kind, entry.is_absence(self.keep.now));
             let version = Version { seq, kind, value: self.retain.value(), verdict };
             let stripe = *stripe.get_or_insert(stripe_of(seq, &self.keep.snapshots));
             bytes += version.value.len() + VERSION_BYTES;
             self.out.push_back(version);
             if verdict == Verdict::Keep && kind != Kind::RangeDelete && kind != Kind::Merge {
                 return Ok(match kind {
+                    _ if is_absence => Base::Nothing,
                     Kind::Put => Base::Value,
-                    Kind::Delete => Base::Nothing,
                     _ => Base::OutOfReach,
                 });
             }

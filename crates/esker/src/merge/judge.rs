@@ -9,8 +9,8 @@
 //! else (SST-18). It knows no stripes: it plays each reader over the versions of a key, once with
 //! all that came in and once with what is kept.
 //!
-//! 1. A reader sees the operands down to and with the first put; a delete, or a range delete of a
-//!    higher number, ends that. If nothing ends it, what lies beneath is seen.
+//! 1. A reader sees the operands down to and with the first put; a delete, a put that has expired, or a
+//!    range delete of a higher number, ends that. If nothing ends it, what lies beneath is seen.
 //! 2. A drop is refused if some reader (a snapshot or the present) sees another thing without it.
 //!    So a wrong verdict ends the job before anything is published.
 //! 3. A range delete may go if it was said to be spent and nothing older lies beneath, or if those
@@ -48,6 +48,8 @@ pub struct Judgement {
 struct Seen {
     seq: SeqNo,
     kind: Kind,
+    /// Whether it has expired.
+    is_over: bool,
     verdict: Verdict,
     /// Known from the first version on that was made.
     value: Box<[u8]>,
@@ -139,7 +141,9 @@ impl<'a> Judge<'a> {
             self.loses |= goes;
             self.makes |= is_made;
             let value = if self.makes { entry.value.into() } else { Box::default() };
-            self.versions.push(Seen { seq: entry.seq, kind: entry.kind, verdict, value });
+            let is_over = entry.expiry().is_some_and(|expiry| expiry <= self.keep.now);
+            let (seq, kind) = (entry.seq, entry.kind);
+            self.versions.push(Seen { seq, kind, is_over, verdict, value });
         }
         Ok(())
     }
@@ -249,7 +253,8 @@ impl<'a> Judge<'a> {
                     shown.extend(self.combined(version.seq, &of).map(|operand| operand.seq));
                 }
                 Kind::Delete => return Answer { shown, floor: Some(version.seq) },
-                Kind::Put | Kind::Blob => {
+                _ if version.is_over => return Answer { shown, floor: Some(version.seq) },
+                Kind::Put | Kind::Blob | Kind::Expiring => {
                     shown.push(version.seq);
                     return Answer { shown, floor: None };
                 }

@@ -13,7 +13,7 @@
 //!    named, and the present, sees the same before and after.
 //! 2. Merge operands close nothing: in a stripe everything is kept from the newest version down to
 //!    and with the first put or delete. Folding them comes after ([`Folded`](super::Folded)).
-//! 3. A tombstone is dropped only if no segment beneath can hold an older version of its key, and
+//! 3. What has expired by the time of the rewrite is a tombstone, to all that follows. One is dropped only if no segment beneath can hold an older version of its key, and
 //!    none is kept (law 4). Its verdict waits until that is known, so it may come after the verdicts
 //!    of versions it shadows; the entries that are kept come in order.
 //! 4. What a range delete of the same stripe covers is dropped, wherever in the tree that range
@@ -29,6 +29,7 @@ use crate::base::id::SeqNo;
 use crate::base::key::{Entry, Kind};
 use crate::base::setsum::Setsum;
 use crate::base::span::{Place, Skyline, Span};
+use crate::base::time::Time;
 use crate::base::value::Value;
 use crate::merge::run::Segments;
 use std::cmp::Ordering;
@@ -52,6 +53,8 @@ pub struct Keep {
     /// Range deletes of the input that can go: nothing they cover is left outside of the input, and
     /// no snapshot is older than they are and may see what they cover.
     pub spent: BTreeSet<SeqNo>,
+    /// What expires by then is gone, for every reader from now on.
+    pub now: Time,
 }
 
 /// What lies beneath the input of a rewrite: segments of older runs that are no part of it.
@@ -190,7 +193,7 @@ pub struct Tally {
     pub entries: u64,
     /// Entries dropped.
     pub entries_dropped: u64,
-    /// Of these, tombstones.
+    /// Of these, deletes of one key.
     pub tombstones_dropped: u64,
     /// Sum of what was made. Input + created − dropped must be the sum of the output.
     pub created: Setsum,
@@ -213,8 +216,21 @@ pub struct Retain<'a, C> {
     /// shadowed.
     closed: Option<Stripe>,
     /// Tombstones of the key whose verdict waits.
-    waiting: VecDeque<(SeqNo, Value)>,
+    waiting: VecDeque<Waiting>,
     failed: Option<Error>,
+}
+
+/// A tombstone of the key whose verdict waits: a delete, or a put that has expired.
+struct Waiting {
+    seq: SeqNo,
+    kind: Kind,
+    value: Value,
+}
+
+impl Waiting {
+    fn entry<'a>(&'a self, key: &'a [u8]) -> Entry<'a> {
+        Entry { key, seq: self.seq, kind: self.kind, value: &self.value }
+    }
 }
 
 /// Index of the oldest snapshot that sees a version; the number of snapshots for the present.
@@ -288,7 +304,7 @@ impl<'a, C: Cursor> Retain<'a, C> {
     pub(super) fn value(&self) -> Value {
         match self.phase {
             Phase::Release(_) => {
-                self.waiting.front().map_or(Value::EMPTY, |(_, value)| value.clone())
+                self.waiting.front().map_or(Value::EMPTY, |waiting| waiting.value.clone())
             }
             _ => self.cursor.value(),
         }
@@ -297,10 +313,7 @@ impl<'a, C: Cursor> Retain<'a, C> {
     /// The entry that `advance` has judged.
     pub(super) fn lent(&self) -> Option<Entry<'_>> {
         match self.phase {
-            Phase::Release(_) => {
-                let (seq, value) = self.waiting.front()?;
-                Some(Entry { key: &self.key, seq: *seq, kind: Kind::Delete, value })
-            }
+            Phase::Release(_) => Some(self.waiting.front()?.entry(&self.key)),
             _ => self.cursor.entry(),
         }
     }
@@ -368,8 +381,9 @@ impl<'a, C: Cursor> Retain<'a, C> {
             Kind::RangeDelete => self.keep.spent.contains(&entry.seq),
             _ => self.closed == Some(stripe),
         } || self.sweep.hides(&entry, stripe);
-        let waits =
-            entry.kind == Kind::Delete && !shadowed && !self.beneath.may_hold(entry.key, entry.seq);
+        let waits = !shadowed
+            && entry.is_absence(self.keep.now)
+            && !self.beneath.may_hold(entry.key, entry.seq);
         if !shadowed && !waits && !self.waiting.is_empty() {
             return Ok(Step::Release(Verdict::Keep));
         }
@@ -395,7 +409,8 @@ impl<'a, C: Cursor> Retain<'a, C> {
             return Ok(Step::Lend(Verdict::Drop));
         }
         if waits {
-            self.waiting.push_back((entry.seq, self.cursor.value()));
+            let (seq, kind, value) = (entry.seq, entry.kind, self.cursor.value());
+            self.waiting.push_back(Waiting { seq, kind, value });
             return Ok(Step::Wait);
         }
         Ok(Step::Lend(Verdict::Keep))
@@ -403,11 +418,10 @@ impl<'a, C: Cursor> Retain<'a, C> {
 
     /// Books the verdict on the first tombstone that waits.
     fn book_waiting(&mut self, verdict: Verdict) -> Verdict {
-        if let (Verdict::Drop, Some((seq, value))) = (verdict, self.waiting.front()) {
-            let entry = Entry { key: &self.key, seq: *seq, kind: Kind::Delete, value };
-            self.tally.dropped += Setsum::of(&entry);
+        if let (Verdict::Drop, Some(waiting)) = (verdict, self.waiting.front()) {
+            self.tally.dropped += Setsum::of(&waiting.entry(&self.key));
             self.tally.entries_dropped += 1;
-            self.tally.tombstones_dropped += 1;
+            self.tally.tombstones_dropped += u64::from(waiting.kind == Kind::Delete);
         }
         verdict
     }

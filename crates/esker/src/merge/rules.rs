@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What holds for a collection.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub struct Rule {
     pub blob_threshold: Option<usize>,
     /// How those are stored, if not as those of all.
     pub blob_compression: Option<Compression>,
+    /// How long what is put into it lives, where the put does not say.
+    pub time_to_live: Option<Duration>,
 }
 
 impl Rule {
@@ -66,6 +69,8 @@ pub struct Rules {
     own: ArcSwap<Shards>,
     /// Whether some collection ever had one of its own for large values.
     outlines: AtomicBool,
+    /// Whether in some collection what is put ever had a time to live.
+    timed: AtomicBool,
     /// What came of folding operands.
     pub folds: Arc<Folds>,
 }
@@ -79,8 +84,8 @@ impl Rules {
     /// These rules, as they are now: for whoever must not see them change.
     pub fn as_of_now(&self) -> Self {
         let own = ArcSwap::new(self.own.load_full());
-        let outlines = self.have_outlines().into();
-        Self { common: self.common.clone(), own, outlines, folds: self.folds.clone() }
+        let (outlines, timed) = (self.have_outlines().into(), self.are_timed().into());
+        Self { common: self.common.clone(), own, outlines, timed, folds: self.folds.clone() }
     }
 
     /// The rule of a collection. Cost: a search among those that have their own.
@@ -96,9 +101,20 @@ impl Rules {
         self.outlines.load(Relaxed)
     }
 
+    /// Whether some collection has a time to live, so that one must ask.
+    #[inline]
+    pub fn are_timed(&self) -> bool {
+        self.timed.load(Relaxed)
+    }
+
+    fn note(&self, rule: &Rule) {
+        self.outlines.fetch_or(rule.has_outline(), Relaxed);
+        self.timed.fetch_or(rule.time_to_live.is_some(), Relaxed);
+    }
+
     /// Gives a collection a rule of its own. Cost: a copy of some hundred pointers.
     pub fn set(&self, collection: CollectionId, rule: Rule) {
-        self.outlines.fetch_or(rule.has_outline(), Relaxed);
+        self.note(&rule);
         let (place, rule) = (collection.0 >> SHARD_BITS, Arc::new(rule));
         self.own.rcu(|own| {
             let mut own = Shards::clone(own);
@@ -111,7 +127,7 @@ impl Rules {
     pub fn set_all(&self, rules: impl IntoIterator<Item = (CollectionId, Rule)>) {
         let mut own = Shards::new();
         for (collection, rule) in rules {
-            self.outlines.fetch_or(rule.has_outline(), Relaxed);
+            self.note(&rule);
             let shard = own.entry(collection.0 >> SHARD_BITS).or_default();
             Arc::make_mut(shard).insert(collection, Arc::new(rule));
         }

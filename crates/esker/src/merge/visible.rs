@@ -7,8 +7,9 @@
 //!                        └─ front ─▶                 ◀─ back ─┘          they meet exactly once
 //! ```
 //!
-//! 1. Of each key: the newest version at or below the snapshot's number. If that is a tombstone,
-//!    nothing (HEST-2, SST-K1), unless [`Tombstones::Shown`] asks for it (MOSS-17).
+//! 1. Of each key: the newest version at or below the snapshot's number. If that is a tombstone, or has
+//!    expired by the time at which the walk was made, nothing (HEST-2, SST-K1), unless
+//!    [`Tombstones::Shown`] asks for it (MOSS-17).
 //! 2. Each end has a cursor of its own, opened at its first use; a key that one end has passed is
 //!    never given by the other. An end that meets the other or its bound ends both; the front is
 //!    where a seek has put it, before it has given anything from there.
@@ -27,6 +28,7 @@ use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Entry, Kind, key_after};
 use crate::base::span::{Cover, Probe, Span};
+use crate::base::time::{Time, expiry_of, is_absence, user_value};
 use crate::base::value::{Key, Value};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub enum Tombstones {
 pub struct Scope {
     /// Versions above it do not exist.
     pub seq: SeqNo,
+    /// What expires by then is gone.
+    pub now: Time,
     /// Where the range begins.
     pub start: Bound<Box<[u8]>>,
     /// Where it ends.
@@ -74,6 +78,24 @@ pub struct Item {
     pub seq: SeqNo,
     /// [`Kind::Put`] or [`Kind::Blob`], or [`Kind::Delete`] where tombstones are shown.
     pub kind: Kind,
+    /// When it expires; none if never.
+    pub expiry: Option<Time>,
+}
+
+impl Item {
+    /// What a version shows, as far as `now` is concerned. Errors: `Corruption` if it must have an
+    /// expiry and has none.
+    fn of(full_key: &[u8], found: Found, now: Time) -> Result<Self> {
+        let Found { value, seq, kind } = found;
+        let key = user_key(full_key);
+        if is_absence(kind, &value, now) {
+            return Ok(Self { key, value: Value::EMPTY, seq, kind: Kind::Delete, expiry: None });
+        }
+        let expiry = expiry_of(kind, &value);
+        let value = user_value(kind, value)?;
+        let kind = if kind == Kind::Expiring { Kind::Put } else { kind };
+        Ok(Self { key, value, seq, kind, expiry })
+    }
 }
 
 /// Opens one more cursor over the same sources.
@@ -172,6 +194,11 @@ impl<C: Cursor> Visible<C> {
         Self { backing: Some(backing), ..self }
     }
 
+    /// What expires by then is not shown.
+    pub fn now(&self) -> Time {
+        self.scope.now
+    }
+
     /// Whether both ends have given all there was.
     #[inline]
     pub fn has_ended(&self) -> bool {
@@ -246,16 +273,18 @@ impl<C: Cursor> Visible<C> {
             return Ok(None);
         }
         if let Some((seq, value)) = self.folded.take() {
-            let key = user_key(&self.front.passed);
-            return Ok(Some(Item { key, value, seq, kind: Kind::Put }));
+            let (key, kind, expiry) = (user_key(&self.front.passed), Kind::Put, None);
+            return Ok(Some(Item { key, value, seq, kind, expiry }));
         }
         let Some(cursor) = &self.front.cursor else { return Ok(None) };
         let Some(Entry { key, seq, kind, .. }) = cursor.entry() else { return Ok(None) };
-        Ok(Some(Item { key: user_key(key), value: cursor.value(), seq, kind }))
+        let item = Item::of(key, Found { value: cursor.value(), seq, kind }, self.scope.now);
+        item.map(Some).map_err(|error| self.fail(error))
     }
 
-    /// The next key from the front, lent until the next call: its full key, nothing pinned. The
-    /// fast path for counting, copying and key-only scans. Errors as [`Self::next_front`].
+    /// The next key from the front, lent until the next call: its full key, nothing pinned; its entry as
+    /// it is at rest. The fast path for counting, copying and key-only scans. Errors as
+    /// [`Self::next_front`].
     pub fn advance(&mut self) -> Result<Option<Entry<'_>>> {
         self.check()?;
         match self.advance_front() {
@@ -276,8 +305,9 @@ impl<C: Cursor> Visible<C> {
     pub fn next_back(&mut self) -> Result<Option<Item>> {
         self.check()?;
         match self.advance_back() {
-            Ok(Some(Found { value, seq, kind })) => {
-                Ok(Some(Item { key: user_key(&self.back.passed), value, seq, kind }))
+            Ok(Some(found)) => {
+                let item = Item::of(&self.back.passed, found, self.scope.now);
+                item.map(Some).map_err(|error| self.fail(error))
             }
             Ok(None) => Ok(None),
             Err(error) => Err(self.fail(error)),
@@ -393,13 +423,14 @@ impl<C: Cursor> Visible<C> {
             let kind = entry.kind;
             if kind != Kind::RangeDelete {
                 let covered = kind != Kind::Delete && probe.hides(entry.key, entry.seq);
+                let is_shown =
+                    !entry.is_absence(scope.now) || scope.tombstones == Tombstones::Shown;
                 front.passed.clear();
                 front.passed.extend_from_slice(entry.key);
                 if kind == Kind::Merge && !covered {
-                    *folded = Some(fold_under(cursor, probe, backing.as_deref())?);
+                    *folded = Some(fold_under(cursor, probe, backing.as_deref(), scope.now)?);
                     return Ok(true);
                 }
-                let is_shown = kind.is_put() || scope.tombstones == Tombstones::Shown;
                 if is_shown && !covered {
                     return Ok(true);
                 }
@@ -449,16 +480,18 @@ impl<C: Cursor> Visible<C> {
                 Kind::Merge => {
                     // A chain goes from its newest operand on: the other way.
                     cursor.seek(&back.passed, found.seq)?;
-                    let (seq, value) = fold_under(cursor, probe, backing.as_deref())?;
+                    let (seq, value) = fold_under(cursor, probe, backing.as_deref(), scope.now)?;
                     cursor.seek_before(&back.passed)?;
                     *unseen -= 1;
                     return Ok(Some(Found { value, seq, kind: Kind::Put }));
                 }
-                Kind::Delete if scope.tombstones == Tombstones::Hidden => {}
                 Kind::RangeDelete => {}
-                Kind::Put | Kind::Blob | Kind::Delete => {
-                    *unseen -= 1;
-                    return Ok(Some(found));
+                Kind::Put | Kind::Blob | Kind::Expiring | Kind::Delete => {
+                    let is_absence = is_absence(found.kind, &found.value, scope.now);
+                    if !is_absence || scope.tombstones == Tombstones::Shown {
+                        *unseen -= 1;
+                        return Ok(Some(found));
+                    }
                 }
             }
         }

@@ -17,6 +17,7 @@
 mod ahead;
 mod block;
 mod cursor;
+mod expiries;
 mod fences;
 mod filter;
 mod format;
@@ -32,6 +33,7 @@ mod verify;
 mod writer;
 
 pub use cursor::SegmentCursor;
+pub use expiries::Expiries;
 pub use fences::Fence;
 pub use filter::filter_bits;
 pub use point::Held;

@@ -10,11 +10,13 @@
 //! 2. A number that cannot be true of a file this long is damage (F-39).
 //! 3. Tag 19 is written only where the filter holds prefixes: without them a file has the bytes it
 //!    always had.
+//! 4. Tags 128 to 132 are written only where entries expire: who cannot tell must not read them.
 //!
-//! Tags kept for later: 18 bytes per blob file, 20 largest end of a range delete.
+//! Tag kept for later: 18 bytes per blob file.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
+use super::expiries::Expiries;
 use super::filter::{PROBES_MAX, Shape};
 use super::format::{Damage, Layout, TRAILER_BYTES, to_u64};
 use crate::base::coding::{Decoder, put_varint};
@@ -40,6 +42,8 @@ pub struct SegmentMeta {
     pub range_deletes: u64,
     /// Bytes, as stored, of the values that lie out of line.
     pub blob_bytes: u64,
+    /// When its entries expire.
+    pub expiries: Expiries,
     /// The full key of the first entry.
     pub smallest: Box<[u8]>,
     /// The full key of the last entry.
@@ -55,10 +59,12 @@ pub struct SegmentMeta {
 /// All that a file says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Properties {
-    /// Entries by kind: put, delete, merge, range delete, put out of line.
-    pub(super) kinds: [u64; 5],
+    /// Entries by kind: put, delete, merge, range delete, put out of line, put that expires.
+    pub(super) kinds: [u64; 6],
     /// Bytes, as stored, of the values that lie out of line.
     pub(super) blob_bytes: u64,
+    /// When entries expire.
+    pub(super) expiries: Expiries,
     pub(super) smallest: Vec<u8>,
     pub(super) largest: Vec<u8>,
     pub(super) seq_min: SeqNo,
@@ -85,6 +91,7 @@ pub(super) fn kind_place(kind: Kind) -> usize {
         Kind::Merge => 2,
         Kind::RangeDelete => 3,
         Kind::Blob => 4,
+        Kind::Expiring => 5,
     }
 }
 
@@ -104,7 +111,7 @@ impl Properties {
     }
 
     pub(super) fn meta(&self, id: FileId, bytes: u64) -> SegmentMeta {
-        let [_, deletes, _, range_deletes, _] = self.kinds;
+        let [_, deletes, _, range_deletes, ..] = self.kinds;
         SegmentMeta {
             id,
             bytes,
@@ -112,6 +119,7 @@ impl Properties {
             deletes,
             range_deletes,
             blob_bytes: self.blob_bytes,
+            expiries: self.expiries,
             smallest: self.smallest.clone().into(),
             largest: self.largest.clone().into(),
             seq_min: self.seq_min,
@@ -127,7 +135,7 @@ impl Properties {
             put_varint(&mut out, to_u64(value.len()));
             out.extend_from_slice(value);
         };
-        let [in_line @ .., blobs] = self.kinds;
+        let [in_line @ .., blobs, expiring] = self.kinds;
         for (tag, count) in (1..).zip(in_line) {
             bytes(tag, &number(count));
         }
@@ -155,6 +163,12 @@ impl Properties {
         if blobs > 0 {
             bytes(20, &number(blobs));
             bytes(21, &number(self.blob_bytes));
+        }
+        let Expiries { count, first, half, last } = self.expiries;
+        if count > 0 {
+            for (tag, value) in (128..).zip([expiring, count, first.0, half.0, last.0]) {
+                bytes(tag, &number(value));
+            }
         }
         out
     }
@@ -185,7 +199,7 @@ impl Properties {
 
     /// Takes one field; whether it is known, or none if its value is malformed.
     fn take(&mut self, tag: u64, value: &[u8]) -> Option<bool> {
-        let [puts, deletes, merges, range_deletes, blobs] = &mut self.kinds;
+        let [puts, deletes, merges, range_deletes, blobs, expiring] = &mut self.kinds;
         let place = match tag {
             1 => puts,
             2 => deletes,
@@ -223,6 +237,11 @@ impl Properties {
             19 => &mut self.prefix_filter,
             20 => blobs,
             21 => &mut self.blob_bytes,
+            128 => expiring,
+            129 => &mut self.expiries.count,
+            130 => &mut self.expiries.first.0,
+            131 => &mut self.expiries.half.0,
+            132 => &mut self.expiries.last.0,
             _ => return Some(false),
         };
         *place = parse_number(value)?;
@@ -256,11 +275,13 @@ fn parse_number(value: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Time;
 
     fn sample() -> (Properties, Layout) {
         let filter = Shape { lines: 10, probes: 6 };
         let properties = Properties {
-            kinds: [100, 20, 3, 1, 7],
+            kinds: [100, 20, 3, 1, 7, 0],
+            expiries: Expiries::default(),
             blob_bytes: 70_000,
             smallest: b"a".to_vec(),
             largest: vec![b'z'; 300],
@@ -290,13 +311,17 @@ mod tests {
         let with_prefixes = Properties { prefix_filter: 300, ..properties };
         let bytes = with_prefixes.encode();
         assert_eq!(Properties::decode(&bytes, &layout).unwrap(), with_prefixes);
+        let [first, half, last] = [5, 1 << 40, u64::MAX].map(Time);
+        let expiries = Expiries { count: 17, first, half, last };
+        let timed = Properties { kinds: [100, 20, 3, 1, 7, 10], expiries, ..with_prefixes };
+        assert_eq!(Properties::decode(&timed.encode(), &layout).unwrap(), timed);
     }
 
     /// F-38: what an older reader may ignore it skips; what it must understand it refuses.
     #[test]
     fn unknown_fields_are_skipped_unless_they_are_required() {
         let (properties, layout) = sample();
-        for (tag, is_required) in [(22, false), (127, false), (128, true), (1 << 40, true)] {
+        for (tag, is_required) in [(22, false), (127, false), (133, true), (1 << 40, true)] {
             let mut bytes = properties.encode();
             put_varint(&mut bytes, tag);
             bytes.extend([2, 9, 9]);

@@ -126,6 +126,8 @@ pub struct Description {
     pub puts: u64,
     /// Puts of values that lie out of line.
     pub blobs: u64,
+    /// Puts of values in line that expire.
+    pub expiring: u64,
     /// Operands for a merge operator.
     pub merges: u64,
     /// Distinct keys.
@@ -296,11 +298,12 @@ impl SegmentReader {
     /// Its shape. Reads nothing.
     pub fn describe(&self) -> Description {
         let (properties, layout) = (&self.properties, &self.layout);
-        let [puts, _, merges, _, blobs] = properties.kinds;
+        let [puts, _, merges, _, blobs, expiring] = properties.kinds;
         Description {
             meta: self.meta.clone(),
             puts,
             blobs,
+            expiring,
             merges,
             keys: properties.keys,
             data_blocks: properties.data_blocks,

@@ -8,6 +8,7 @@
 
 use super::ahead::Ahead;
 use super::block::{Walk, check_restarts};
+use super::expiries::Gathered;
 use super::format::{Damage, FOOTER_BYTES, LINE_BYTES, damaged, decode_footer, to_u64, to_usize};
 use super::index::{Child, Index};
 use super::properties::{Properties, kind_place};
@@ -32,6 +33,7 @@ struct Audit<'a> {
     /// Where the data blocks so far end.
     data_end: u64,
     ranges: Vec<RangeTombstone>,
+    expiries: Gathered,
     walk: Walk,
     ahead: Ahead,
 }
@@ -63,6 +65,7 @@ impl SegmentReader {
             last_separator: Vec::new(),
             data_end: 0,
             ranges: Vec::new(),
+            expiries: Gathered::default(),
             walk: Walk::default(),
             ahead: Ahead::default(),
         };
@@ -210,6 +213,9 @@ impl Audit<'_> {
         self.seen.seq_min = self.seen.seq_min.min(entry.seq);
         self.seen.seq_max = self.seen.seq_max.max(entry.seq);
         self.seen.setsum += Setsum::of(entry);
+        self.expiries.note(entry);
+        let has_expiry = entry.kind != Kind::Expiring || entry.expiry().is_some();
+        self.demand(has_expiry, at, "an expiry behind the value")?;
         if entry.kind == Kind::Blob {
             let blob = BlobRef::decode(entry.value);
             self.demand(blob.is_some(), at, "the ref of a large value")?;
@@ -255,6 +261,7 @@ impl Audit<'_> {
         if self.seen.keys == 0 {
             self.seen.seq_min = SeqNo::ZERO;
         }
+        self.seen.expiries = self.expiries.sum_up(self.seen.entries());
         let stated = &reader.properties;
         self.seen.filter = stated.filter;
         self.seen.restart_interval = stated.restart_interval;

@@ -6,10 +6,11 @@
 //!    synced the folder. A writer that is dropped leaves a file that nothing names.
 //! 4. A block is cut before the entry that would make it too large, so an entry above the block
 //!    size has a block of its own.
-//! 5. In memory it keeps one block, [`BUFFER_BYTES`] to write, 8 bytes a key for the filter, and the
-//!    index.
+//! 5. In memory it keeps one block, [`BUFFER_BYTES`] to write, 8 bytes a key for the filter, 8 for
+//!    each entry that expires, and the index.
 
 use super::block::{BlockBuilder, shared_len};
+use super::expiries::Gathered;
 use super::filter::Shape;
 use super::format::{
     COMPRESSED_BYTES_MAX, Layout, align_filter, damaged, encode_footer, raw_trailer, seal,
@@ -93,6 +94,7 @@ pub struct SegmentWriter {
     partitions: Vec<(Vec<u8>, Vec<u8>)>,
     hashes: Vec<u64>,
     ranges: Vec<u8>,
+    expiries: Gathered,
     properties: Properties,
 }
 
@@ -134,6 +136,7 @@ impl SegmentWriter {
             partitions: Vec::new(),
             hashes: Vec::new(),
             ranges: Vec::new(),
+            expiries: Gathered::default(),
             refs: Setsum::ZERO,
             properties,
         })
@@ -208,6 +211,7 @@ impl SegmentWriter {
         properties.seq_min = properties.seq_min.min(entry.seq);
         properties.seq_max = properties.seq_max.max(entry.seq);
         properties.setsum += Setsum::of(entry);
+        self.expiries.note(entry);
         if entry.kind == Kind::Blob {
             let blob = BlobRef::decode(entry.value);
             properties.blob_bytes += blob.map_or(0, |blob| u64::from(blob.stored));
@@ -337,6 +341,7 @@ impl SegmentWriter {
             self.properties.seq_min = SeqNo::ZERO;
         }
         self.properties.largest = std::mem::take(&mut self.last_key);
+        self.properties.expiries = self.expiries.sum_up(self.properties.entries());
         let at = self.at();
         seal_raw(&mut self.out, &self.properties.encode(), self.id, at);
         layout.properties = self.at() - at;

@@ -9,7 +9,8 @@
 //!    newer than the moment and still there, be it a tombstone, or a range delete that is newer covers
 //!    the key.
 //! 2. A memtable, run or segment that has nothing newer is not read for what was written since.
-//! 3. What it gives may have come back to the value that it had.
+//! 3. What it gives may have come back to the value that it had. That something expires is no change: it
+//!    does so at every moment.
 
 use super::newer::begins_by;
 use super::view::View;
@@ -138,6 +139,7 @@ impl Changed {
         let (view, at) = (self.view.clone(), self.since);
         let scope = Scope {
             seq: at,
+            now: view.clock.now(),
             start: Bound::Included(start),
             end: Bound::Excluded(end),
             tombstones: Tombstones::Hidden,

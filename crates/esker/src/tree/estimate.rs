@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Entries are counted, not keys: old versions and what a range delete covers count until compaction
-//! drops them. A tombstone takes itself and what it hides away.
+//! drops them. A tombstone takes itself and what it hides away, what has expired itself: of a segment,
+//! as many as should have by its times.
 
 use super::view::View;
 use crate::base::blob::BlobRef;
@@ -16,6 +17,7 @@ use crate::base::cursor::Cursor;
 use crate::base::error::Result;
 use crate::base::id::SeqNo;
 use crate::base::key::{Entry, Kind};
+use crate::base::time::Time;
 use crate::memtable::Memtable;
 use crate::segment::handle::Segment;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub struct Estimate {
 struct Part {
     entries: u64,
     deletes: u64,
+    /// Those that have expired.
+    expired: u64,
     bytes: u64,
 }
 
@@ -48,8 +52,9 @@ impl Part {
             let part = u128::from(n) * u128::from(of) / u128::from(whole.max(1));
             u64::try_from(part).unwrap_or(u64::MAX)
         };
-        let Self { entries, deletes, bytes } = self;
-        Self { entries: share(entries), deletes: share(deletes), bytes: share(bytes) }
+        let Self { entries, deletes, expired, bytes } = self;
+        let [entries, deletes, expired, bytes] = [entries, deletes, expired, bytes].map(share);
+        Self { entries, deletes, expired, bytes }
     }
 }
 
@@ -62,24 +67,25 @@ impl View {
         if start >= end {
             return Ok(Estimate::default());
         }
-        let mut sum = Part::default();
+        let (mut sum, now) = (Part::default(), self.clock.now());
         let mut add = |part: Part| {
             sum.entries += part.entries;
             sum.deletes += part.deletes;
+            sum.expired += part.expired;
             sum.bytes += part.bytes;
         };
         for memtable in &self.memtables {
-            add(in_memtable(memtable, start, end)?);
+            add(in_memtable(memtable, start, end, now)?);
         }
         for segment in self.version.runs.iter().flat_map(|run| run.between(start, end)) {
-            add(in_segment(segment, start, end)?);
+            add(in_segment(segment, start, end, now)?);
         }
-        let keys = sum.entries.saturating_sub(sum.deletes.saturating_mul(2));
+        let keys = sum.entries.saturating_sub(sum.deletes.saturating_mul(2) + sum.expired);
         Ok(Estimate { keys, bytes: sum.bytes })
     }
 }
 
-fn in_memtable(memtable: &Memtable, start: &[u8], end: &[u8]) -> Result<Part> {
+fn in_memtable(memtable: &Memtable, start: &[u8], end: &[u8], now: Time) -> Result<Part> {
     let mut cursor = memtable.cursor(SeqNo::MAX);
     let count = to_u64(cursor.count_between(start, end));
     let mut part = Part::default();
@@ -87,6 +93,7 @@ fn in_memtable(memtable: &Memtable, start: &[u8], end: &[u8]) -> Result<Part> {
     while let Some(entry) = cursor.entry().filter(|_| part.entries < count.min(SAMPLE)) {
         part.entries += 1;
         part.deletes += u64::from(entry.kind == Kind::Delete);
+        part.expired += u64::from(entry.kind != Kind::Delete && entry.is_absence(now));
         part.bytes += bytes_of(&entry);
         cursor.next()?;
     }
@@ -98,10 +105,11 @@ fn bytes_of(entry: &Entry<'_>) -> u64 {
     to_u64(entry.key.len()) + large.map_or(to_u64(entry.value.len()), |blob| u64::from(blob.stored))
 }
 
-fn in_segment(segment: &Arc<Segment>, start: &[u8], end: &[u8]) -> Result<Part> {
+fn in_segment(segment: &Arc<Segment>, start: &[u8], end: &[u8], now: Time) -> Result<Part> {
     let meta = segment.meta();
     let bytes = meta.bytes + meta.blob_bytes;
-    let whole = Part { entries: meta.entries, deletes: meta.deletes, bytes };
+    let expired = meta.expiries.gone_by(now, meta.entries);
+    let whole = Part { entries: meta.entries, deletes: meta.deletes, expired, bytes };
     if *start <= *meta.smallest && *meta.largest < *end {
         return Ok(whole);
     }

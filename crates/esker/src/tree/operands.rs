@@ -14,6 +14,7 @@ use crate::base::error::Result;
 use crate::base::id::SeqNo;
 use crate::base::key::{Kind, Lookup};
 use crate::base::value::Value;
+use crate::env::clock::Glance;
 use crate::merge::fold::Chain;
 use crate::merge::run::{RunCursor, get_in_run};
 
@@ -23,10 +24,10 @@ impl View {
     /// Cost: a probe of each source down to what the operands came upon, a step for each operand, one
     /// call of the operator; a base that lies out of line is read. Errors: as of [`Chain::fold`].
     #[cold]
-    pub(super) fn fold(&self, key: &Lookup, at: SeqNo) -> Result<Value> {
+    pub(super) fn fold(&self, key: &Lookup, at: SeqNo, time: &Glance<'_>) -> Result<Value> {
         let covers = self.memtables.iter().map(|memtable| memtable.cover(key.full(), at));
         let cover = covers.max().unwrap_or_default().max(self.version.spans.cover(key.full(), at));
-        let mut chain = Chain::default();
+        let mut chain = Chain::at(time.now());
         // Whether it ends the chain.
         let mut take =
             |seq: SeqNo, kind: Kind, value: Value| seq < cover || !chain.take(kind, value);

@@ -41,7 +41,7 @@ impl World {
         let mut state = self.states.last().unwrap().clone();
         let (key, end) = (keys.start.to_be_bytes(), keys.end.to_be_bytes());
         let value = if kind == Kind::RangeDelete { &end[..] } else { b"" };
-        let op = Op { kind, collection: ID, key: &key, value };
+        let op = Op { kind, collection: ID, key: &key, value, expires: None };
         match kind {
             Kind::Put => drop(state.insert(keys.start)),
             Kind::RangeDelete => state.retain(|key| !keys.contains(key)),
@@ -63,13 +63,15 @@ impl World {
 
     fn view(&self) -> Arc<View> {
         let (memtables, gaps) = (self.memtables.clone(), self.gaps.clone());
-        Arc::new(View { memtables, version: Arc::default(), gaps, rules: Arc::default() })
+        let (version, rules, clock) = Default::default();
+        Arc::new(View { memtables, version, gaps, rules, clock })
     }
 
     fn scan(&self, keys: &Range<u16>, at: u64) -> Visible<Merged> {
         let (view, at, gaps) = (self.view(), SeqNo(at), self.gaps.clone());
         let scope = Scope {
             seq: at,
+            now: view.clock.now(),
             start: Bound::Included(full(keys.start).into()),
             end: Bound::Excluded(full(keys.end).into()),
             tombstones: Tombstones::Hidden,

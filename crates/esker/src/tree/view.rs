@@ -6,6 +6,8 @@
 //! 3. Every number in a memtable is above those of the older memtables, and those above all numbers
 //!    in runs: so a range delete that covers a key in one of them covers all that lies behind.
 //! 4. Swaps are serialised by `swapping`; no I/O happens under it.
+//! 5. The clock is asked after the view was loaded: what a rewrite has dropped from it because it had
+//!    expired has expired for whoever reads it.
 
 use super::gaps::Gaps;
 use super::large::{Large, Place};
@@ -15,7 +17,9 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, Lookup};
 use crate::base::span::Cover;
+use crate::base::time::{Time, expiry_of, is_absence, user_value};
 use crate::base::value::Value;
+use crate::env::clock::{Clock, Glance};
 use crate::memtable::Memtable;
 use crate::merge::fold::Backing;
 use crate::merge::rules::{Rule, Rules};
@@ -35,6 +39,8 @@ pub struct View {
     pub gaps: Arc<Gaps>,
     /// What holds for each collection, shared by all views.
     pub rules: Arc<Rules>,
+    /// The time of day: asked where something expires.
+    pub clock: Clock,
 }
 
 impl View {
@@ -45,8 +51,9 @@ impl View {
     /// Errors: `Corruption`, `Io`, those of a merge operator; an error is never reported as absence.
     #[inline]
     pub fn get(&self, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
-        match self.find(key, at)? {
-            Some(said) => self.answer(said, key, at),
+        let time = self.clock.glance();
+        match self.find(key, at, &time)? {
+            Some(said) => self.answer(said, key, at, &time),
             None => Ok(None),
         }
     }
@@ -54,29 +61,43 @@ impl View {
     /// Whether a key has a value as of `at`. Cost and errors as of [`View::get`], but a value out of
     /// line is not read.
     pub fn contains(&self, key: &Lookup, at: SeqNo) -> Result<bool> {
-        match self.find(key, at)? {
+        let time = self.clock.glance();
+        match self.find(key, at, &time)? {
             Some(Said::Outside(_)) => Ok(true),
-            Some(said) => Ok(self.answer(said, key, at)?.is_some()),
+            Some(said) => Ok(self.answer(said, key, at, &time)?.is_some()),
             None => Ok(false),
         }
     }
 
     #[inline]
-    fn find(&self, key: &Lookup, at: SeqNo) -> Result<Option<Said>> {
-        match self.get_in_memtables(key, at) {
+    fn find(&self, key: &Lookup, at: SeqNo, time: &Glance<'_>) -> Result<Option<Said>> {
+        match self.get_in_memtables(key, at, time) {
             Some(found) => Ok(Some(found)),
-            None => self.get_in_runs(key, at),
+            None => self.get_in_runs(key, at, time),
         }
     }
 
     /// What a key has as of `at`, without reading a value that lies out of line. Cost and errors as
     /// of [`View::get`].
     pub fn look(&self, key: &Lookup, at: SeqNo) -> Result<Option<Found>> {
-        match self.find(key, at)? {
-            Some(Said::Outside(bytes)) => Ok(Some(Found::Large(self.find_large(&bytes)?))),
-            Some(said) => Ok(self.answer(said, key, at)?.map(Found::Value)),
-            None => Ok(None),
-        }
+        Ok(self.look_closely(key, at)?.map(|(found, _)| found))
+    }
+
+    /// The same, and when it expires.
+    pub fn look_closely(&self, key: &Lookup, at: SeqNo) -> Result<Option<(Found, Option<Time>)>> {
+        let time = self.clock.glance();
+        let said = self.find(key, at, &time)?;
+        let expiry = match &said {
+            Some(Said::Outside(value)) => expiry_of(Kind::Blob, value),
+            Some(Said::Expiring(value)) => expiry_of(Kind::Expiring, value),
+            _ => None,
+        };
+        let found = match said {
+            Some(Said::Outside(bytes)) => Some(Found::Large(self.find_large(&bytes)?)),
+            Some(said) => self.answer(said, key, at, &time)?.map(Found::Value),
+            None => None,
+        };
+        Ok(found.map(|found| (found, expiry)))
     }
 
     /// The value that lies out of line where `bytes` say, which are those of a ref; not read yet. No
@@ -97,18 +118,25 @@ impl View {
     }
 
     #[inline]
-    fn answer(&self, said: Said, key: &Lookup, at: SeqNo) -> Result<Option<Value>> {
+    fn answer(
+        &self,
+        said: Said,
+        key: &Lookup,
+        at: SeqNo,
+        time: &Glance<'_>,
+    ) -> Result<Option<Value>> {
         match said {
             Said::Value(value) => Ok(Some(value)),
+            Said::Expiring(value) => user_value(Kind::Expiring, value).map(Some),
             Said::Gone => Ok(None),
             Said::Outside(blob) => self.large(&blob).map(Some),
-            Said::Operand => self.fold(key, at).map(Some),
+            Said::Operand => self.fold(key, at, time).map(Some),
         }
     }
 
     /// What memtables say of a key; none if they know nothing of it.
     #[inline]
-    fn get_in_memtables(&self, key: &Lookup, at: SeqNo) -> Option<Said> {
+    fn get_in_memtables(&self, key: &Lookup, at: SeqNo, time: &Glance<'_>) -> Option<Said> {
         for memtable in &self.memtables {
             let found = memtable.get_value(key, at);
             let newest = memtable.newest_range_delete();
@@ -120,7 +148,7 @@ impl View {
                 }
             }
             if let Some((_, kind, value)) = found {
-                return Some(Said::of(kind, value));
+                return Some(said(kind, value, time));
             }
         }
         None
@@ -136,9 +164,10 @@ impl View {
         let mut open: Vec<usize> = Vec::with_capacity(keys.len());
         // Those that have operands.
         let mut chains: Vec<usize> = Vec::new();
+        let time = self.clock.glance();
         for (place, key) in keys.iter().enumerate() {
-            match self.get_in_memtables(key, at) {
-                Some(said) => answers[place] = self.answer(said, key, at)?,
+            match self.get_in_memtables(key, at, &time) {
+                Some(said) => answers[place] = self.answer(said, key, at, &time)?,
                 None => open.push(place),
             }
         }
@@ -155,9 +184,9 @@ impl View {
                 known[index] = true;
                 let place = open[index];
                 if covers.get(place).is_none_or(|cover| *cover < seq) {
-                    match Said::of(kind, value) {
+                    match said(kind, value, &time) {
                         Said::Operand => chains.push(place),
-                        said => answers[place] = self.answer(said, &keys[place], at)?,
+                        said => answers[place] = self.answer(said, &keys[place], at, &time)?,
                     }
                 }
                 Ok(())
@@ -166,12 +195,12 @@ impl View {
             open.retain(|_| !known.next().unwrap_or_default());
         }
         for place in chains {
-            answers[place] = self.fold(&keys[place], at).map(Some)?;
+            answers[place] = self.fold(&keys[place], at, &time).map(Some)?;
         }
         Ok(answers)
     }
 
-    fn get_in_runs(&self, key: &Lookup, at: SeqNo) -> Result<Option<Said>> {
+    fn get_in_runs(&self, key: &Lookup, at: SeqNo, time: &Glance<'_>) -> Result<Option<Said>> {
         let cover = self.version.spans.cover(key.full(), at);
         for run in &self.version.runs {
             // A segment all of which is covered is not looked into.
@@ -182,7 +211,7 @@ impl View {
                 continue;
             }
             if let Some((seq, kind, value)) = get_in_run(&run.segments, key, at)? {
-                return Ok((seq >= cover).then(|| Said::of(kind, value)));
+                return Ok((seq >= cover).then(|| said(kind, value, time)));
             }
         }
         Ok(None)
@@ -217,23 +246,34 @@ pub enum Found {
 /// What a source says of a key.
 enum Said {
     Value(Value),
-    /// A value that lies out of line: its ref.
+    /// One with its expiry behind it, which has not come yet.
+    Expiring(Value),
+    /// A value that lies out of line: its ref, perhaps with an expiry behind it.
     Outside(Value),
-    /// Deleted: by a tombstone, or with a range.
+    /// Deleted: by a tombstone, or with a range; or expired.
     Gone,
     Operand,
 }
 
-impl Said {
-    /// What the newest version of a key says. A range delete met at its own start deletes that key.
-    #[inline]
-    fn of(kind: Kind, value: Value) -> Self {
-        match kind {
-            Kind::Put => Self::Value(value),
-            Kind::Blob => Self::Outside(value),
-            Kind::Delete | Kind::RangeDelete => Self::Gone,
-            Kind::Merge => Self::Operand,
-        }
+/// What the newest version of a key says. A range delete met at its own start deletes that key.
+#[inline]
+fn said(kind: Kind, value: Value, time: &Glance<'_>) -> Said {
+    match kind {
+        Kind::Put => Said::Value(value),
+        Kind::Blob if value.len() == BlobRef::BYTES => Said::Outside(value),
+        Kind::Blob | Kind::Expiring => said_in_time(kind, value, time),
+        Kind::Delete | Kind::RangeDelete => Said::Gone,
+        Kind::Merge => Said::Operand,
+    }
+}
+
+/// What one says that expires.
+#[cold]
+fn said_in_time(kind: Kind, value: Value, time: &Glance<'_>) -> Said {
+    match kind {
+        _ if is_absence(kind, &value, time.now()) => Said::Gone,
+        Kind::Blob => Said::Outside(value),
+        _ => Said::Expiring(value),
     }
 }
 

@@ -9,7 +9,9 @@
 //!
 //! 1. `newest` and `covered` are what the batch says: a key in neither is as the snapshot has it.
 //! 2. A range delete takes its keys out of `newest`, so what is in `newest` came after it.
-//! 3. A savepoint is the length of the batch; going back to it undoes what was noted since, newest
+//! 3. What it has written with an expiry is gone for its own reads, too, once that has come. What a
+//!    collection's time to live comes to is decided at the commit.
+//! 4. A savepoint is the length of the batch; going back to it undoes what was noted since, newest
 //!    first.
 
 use crate::base::batch::{Batch, Op, Ops};
@@ -17,6 +19,7 @@ use crate::base::entry::range_end;
 use crate::base::error::Result;
 use crate::base::key::{Kind, full_key};
 use crate::base::keyset::KeySet;
+use crate::base::time::Time;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -102,7 +105,7 @@ impl Writes {
                 self.add_operand(key, place);
                 return Ok(());
             }
-            Kind::Put | Kind::Delete | Kind::Blob => {
+            Kind::Put | Kind::Delete | Kind::Blob | Kind::Expiring => {
                 let last = Last { base: Some(place), operands: Vec::new() };
                 self.note(key, Some(last));
                 return Ok(());
@@ -139,17 +142,19 @@ impl Writes {
         }
     }
 
-    /// What the transaction itself says of a full key; none if it has not touched it.
-    pub fn get(&self, full: &[u8]) -> Option<Own<'_>> {
+    /// What the transaction itself says of a full key at the time `now`, which is asked if it matters;
+    /// none if it has not touched it.
+    pub fn get(&self, full: &[u8], now: impl Fn() -> Time) -> Option<Own<'_>> {
         match self.newest.get(full) {
-            Some(last) => Some(self.own(full, last)),
+            Some(last) => Some(self.own(full, last, now)),
             None => self.covered.contains(full).then_some(Own::Gone),
         }
     }
 
-    fn own(&self, full: &[u8], last: &Last) -> Own<'_> {
+    fn own(&self, full: &[u8], last: &Last, now: impl Fn() -> Time) -> Own<'_> {
+        let is_there = |op: &Op<'_>| op.expiry().is_none_or(|expiry| expiry > now());
         let base = match last.base.and_then(|place| self.batch.get(place)) {
-            Some(op) if op.kind == Kind::Put => Base::Put(op.value),
+            Some(op) if op.kind == Kind::Put && is_there(&op) => Base::Put(op.value),
             Some(_) => Base::Gone,
             None if self.covered.contains(full) => Base::Gone,
             None => Base::Snapshot,
@@ -169,15 +174,18 @@ impl Writes {
         self.covered.contains(full)
     }
 
-    /// The keys from `start` up to `end`, excluded, of which it says something, from both ends.
+    /// The keys from `start` up to `end`, excluded, of which it says something at the time `now`, from
+    /// both ends.
     pub fn range<'a>(
         &'a self,
         start: &[u8],
         end: &[u8],
+        now: Time,
     ) -> impl DoubleEndedIterator<Item = (&'a [u8], Own<'a>)> + use<'a> {
         // A `BTreeMap` panics at bounds that lie the wrong way round.
         let bounds = (Bound::Included(start.min(end)), Bound::Excluded(end));
-        self.newest.range::<[u8], _>(bounds).map(|(key, last)| (&**key, self.own(key, last)))
+        let inside = self.newest.range::<[u8], _>(bounds);
+        inside.map(move |(key, last)| (&**key, self.own(key, last, || now)))
     }
 
     /// Makes a savepoint. Cost: a copy of the covered stretches.

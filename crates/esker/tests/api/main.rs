@@ -18,6 +18,7 @@
 //! | `packed` | large values that are stored compressed: replayed, cleaned, beside raw ones |
 //! | `threads` | batches stay whole under threads; syncs are shared |
 //! | `transactions` | every anomaly as a schedule, own writes, savepoints, keys swapped as one step |
+//! | `expiry` | what expires: at every reader, wherever it lies, by every way to write |
 //! | `folders` | open, close, reopen, read-only, busy, what is refused and left untouched |
 //! | `care` | verify, checksum, stats |
 //! | `copies` | checkpoints and backups: whole, of one moment, incremental, damaged |
@@ -30,6 +31,7 @@
 mod care;
 mod collections;
 mod copies;
+mod expiry;
 mod folders;
 mod history;
 mod ingest;

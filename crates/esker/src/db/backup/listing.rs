@@ -206,6 +206,7 @@ mod tests {
             deletes: 0,
             range_deletes: 0,
             blob_bytes: 0,
+            expiries: Default::default(),
             smallest: (*b"\0\0\0\x01a").into(),
             largest: (*b"\0\0\0\x01b").into(),
             seq_min: SeqNo(1),

@@ -55,7 +55,9 @@ impl Names {
         }
         let seen = self.collections.entry(id).or_default();
         match entry.kind {
-            Kind::Put | Kind::Blob | Kind::Merge => seen.value = seen.value.max(entry.seq),
+            Kind::Put | Kind::Blob | Kind::Expiring | Kind::Merge => {
+                seen.value = seen.value.max(entry.seq)
+            }
             Kind::RangeDelete => {
                 let end = split_full_key(&entry.value);
                 if key.is_empty() && end.is_some_and(|(end, _)| end > id) {

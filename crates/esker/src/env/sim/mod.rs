@@ -74,6 +74,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use workers::Workers;
 
+/// What the clock on the wall says when a first world begins; from then on it goes as [`Sim::advance`] does.
+const EPOCH: Duration = Duration::from_secs(1_700_000_000);
+
 /// A simulated world. Cheap to clone as a whole with [`Sim::snapshot`] and [`Sim::crash`].
 pub struct Sim {
     seed: u64,
@@ -503,6 +506,10 @@ impl Env for Sim {
 
     fn now(&self) -> Duration {
         self.shared.workers.now()
+    }
+
+    fn unix_time(&self) -> Duration {
+        EPOCH + self.shared.workers.now()
     }
 
     fn random(&self) -> u64 {

@@ -108,7 +108,7 @@ impl Log {
 }
 
 pub(crate) fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Op<'a> {
-    Op { kind: Kind::Put, collection: CollectionId(1), key, value }
+    Op { kind: Kind::Put, collection: CollectionId(1), key, value, expires: None }
 }
 
 pub(crate) fn map(bytes: impl Into<Vec<u8>>) -> Arc<dyn Map> {

@@ -11,6 +11,7 @@ pub(crate) fn meta(id: u64, keys: (&str, &str), seqs: (u64, u64)) -> SegmentMeta
         deletes: 2,
         range_deletes: 1,
         blob_bytes: 0,
+        expiries: Default::default(),
         smallest: full(keys.0),
         largest: full(keys.1),
         seq_min: SeqNo(seqs.0),

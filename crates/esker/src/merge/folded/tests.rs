@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::cursor::reference::{Owned, VecCursor};
 use crate::base::span::Span;
+use crate::base::time::{Time, split};
 use crate::merge::judge::Judge;
 use crate::merge::operators::Append;
 use crate::merge::retain::Beneath;
@@ -47,6 +48,7 @@ fn keep_for(entries: &[Owned], snapshots: &[u64], is_bottom: bool) -> Keep {
         snapshots: snapshots.iter().copied().map(SeqNo).collect(),
         spans: entries.iter().filter_map(|entry| Span::of(&entry.entry())).collect(),
         beneath: if is_bottom { Beneath::nothing() } else { Beneath::anything() },
+        now: NOW,
         ..Keep::default()
     }
 }
@@ -83,11 +85,17 @@ fn row(versions: &str, snapshots: &[u64], is_bottom: bool) -> String {
                 "P" => Kind::Put,
                 "B" => Kind::Blob,
                 "D" => Kind::Delete,
+                "E" | "X" => Kind::Expiring,
                 "M" => Kind::Merge,
                 _ => Kind::RangeDelete,
             };
-            let value = if kind == Kind::RangeDelete { &[0, 0, 0, 1, 9] } else { value.as_bytes() };
-            Owned::new(&key(1), seq.parse().unwrap(), kind, value)
+            let expiry = if word.starts_with('X') { NOW } else { Time(NOW.0 + 1) };
+            let value = match kind {
+                Kind::RangeDelete => vec![0, 0, 0, 1, 9],
+                Kind::Expiring => [value.as_bytes(), &expiry.0.to_le_bytes()].concat(),
+                _ => value.as_bytes().to_vec(),
+            };
+            Owned::new(&key(1), seq.parse().unwrap(), kind, &value)
         })
         .collect();
     let keep = keep_for(&entries, snapshots, is_bottom);
@@ -98,12 +106,16 @@ fn row(versions: &str, snapshots: &[u64], is_bottom: bool) -> String {
             Kind::Put => format!("P{seq}={value}"),
             Kind::Blob => format!("B{seq}"),
             Kind::Delete => format!("D{seq}"),
+            Kind::Expiring if entry.entry().is_absence(NOW) => format!("X{seq}"),
+            Kind::Expiring => format!("E{seq}"),
             Kind::Merge => format!("M{seq}={value}"),
             Kind::RangeDelete => format!("R{seq}"),
         }
     });
     words.collect::<Vec<_>>().join(" ")
 }
+
+const NOW: Time = Time(1000);
 
 /// MOSS-20.
 #[test]
@@ -119,6 +131,14 @@ fn the_table_of_chains() {
     assert_eq!(row("M9=d M8=c M7=x M6=b M5=a", &[], false), "M9=c:d M7=x M6=a:b");
     // Upon a value that lies out of line: it is left where it is.
     assert_eq!(row("M9=c M8=b B7=...", &[], true), "M9=b:c B7");
+    // So is one that expires: what it was folded into would not. Once it has, it is a tombstone.
+    assert_eq!(row("M9=c M8=b E7=a P5=z", &[], true), "M9=b:c E7");
+    assert_eq!(row("M9=c M8=b X7=a P5=z", &[], true), "P9=:b:c");
+    assert_eq!(row("M9=c M8=b X7=a P5=z", &[], false), "P9=:b:c");
+    assert_eq!(row("M9=c X6=b P3=a", &[4], true), "P9=:c P3=a");
+    assert_eq!(row("E9=c M8=b P7=a", &[], true), "E9");
+    assert_eq!(row("X9=c M8=b P7=a", &[], true), "");
+    assert_eq!(row("X9=c M8=b P7=a", &[8], true), "X9 P8=a:b");
     // A newer put hides all of it; what it does not hide is folded.
     assert_eq!(row("P10=n M9=c M8=b P7=a", &[], false), "P10=n");
     assert_eq!(row("P10=n M9=c M8=b P7=a", &[9], false), "P10=n P9=a:b:c");
@@ -197,7 +217,7 @@ fn seen(entries: &[Owned], at: u64) -> Shown {
                 let span = Span::of(&entry.entry()).unwrap();
                 shown.retain(|key, _| !span.covers(key));
             }
-            Kind::Delete => drop(shown.remove(&key)),
+            _ if entry.entry().is_absence(NOW) => drop(shown.remove(&key)),
             Kind::Merge => {
                 let folded = match shown.remove(&key).transpose() {
                     Ok(old) => Picky.full(b"", old.as_deref(), &[&value]).map_err(drop),
@@ -205,7 +225,7 @@ fn seen(entries: &[Owned], at: u64) -> Shown {
                 };
                 shown.insert(key, folded);
             }
-            _ => drop(shown.insert(key, Ok(value))),
+            kind => drop(shown.insert(key, Ok(split(kind, &value).0.to_vec()))),
         }
     }
     shown
@@ -218,14 +238,16 @@ proptest! {
     /// before and after, and after folding what was folded.
     #[test]
     fn no_reader_can_tell_what_was_folded(
-        shape in prop::collection::vec((0u8..4, prop_oneof![3 => Just(3u8), 1 => 1u8..5], 0u8..6, 0u8..20), 0..50),
+        shape in prop::collection::vec((0u8..4, prop_oneof![3 => Just(3u8), 1 => 1u8..7], 0u8..6, 0u8..20), 0..50),
         snapshots in prop::collection::btree_set(1u64..60, 0..5),
         older in prop::collection::vec((0u8..4, 1u8..4), 0..4),
         is_bottom in any::<bool>(),
     ) {
         let entry = |((id, kind, end, odd), seq): (&(u8, u8, u8, u8), u64)| {
-            let kind = Kind::from_u8(*kind).unwrap();
+            let expiry = if *kind == 5 { NOW } else { Time(NOW.0 + 1) };
+            let kind = if *kind == 5 { Kind::Expiring } else { Kind::from_u8(*kind).unwrap() };
             let value = match (kind, odd) {
+                (Kind::Expiring, _) => [seq.to_string().as_bytes(), &expiry.0.to_le_bytes()].concat(),
                 (Kind::Delete, _) => Vec::new(),
                 (Kind::RangeDelete, _) => key(*end),
                 (Kind::Merge, 0) => b"!".to_vec(),

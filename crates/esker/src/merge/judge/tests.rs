@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::cursor::reference::{Owned, VecCursor};
+use crate::base::time::Time;
 use crate::merge::retain::{Beneath, Judged, Retain};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -10,14 +11,23 @@ fn key(id: u8) -> Vec<u8> {
     vec![0, 0, 0, 1, id]
 }
 
-/// An entry for each (key, kind, end of range), numbered from 4.
+/// Between what has expired and what expires later.
+const NOW: Time = Time(1000);
+const OVER: &[u8] = &NOW.0.to_le_bytes();
+const LATER: &[u8] = &(NOW.0 + 1).to_le_bytes();
+
+/// An entry for each (key, kind, end of range), numbered from 4; of kind 5 it has expired, of 6 it will.
 fn history(shape: &[(u8, u8, u8)]) -> Vec<Owned> {
     let entry = |((id, kind, end), seq): (&(u8, u8, u8), u64)| {
-        let kind = Kind::from_u8(*kind).unwrap();
+        let (kind, expiry) = match *kind {
+            5 => (Kind::Expiring, OVER),
+            6 => (Kind::Expiring, LATER),
+            kind => (Kind::from_u8(kind).unwrap(), &[][..]),
+        };
         let value = match kind {
             Kind::Delete => Vec::new(),
             Kind::RangeDelete => key(*end),
-            _ => seq.to_string().into_bytes(),
+            _ => [seq.to_string().as_bytes(), expiry].concat(),
         };
         Owned::new(&key(*id), seq, kind, &value)
     };
@@ -29,6 +39,7 @@ fn keep_for(entries: &[Owned], snapshots: &[u64], beneath: Beneath) -> Keep {
         snapshots: snapshots.iter().copied().map(SeqNo).collect(),
         spans: entries.iter().filter_map(|entry| Span::of(&entry.entry())).collect(),
         beneath,
+        now: NOW,
         ..Keep::default()
     }
 }
@@ -63,7 +74,7 @@ fn seen(entries: &[Owned], at: u64) -> BTreeMap<Vec<u8>, Vec<u64>> {
             let span = Span::of(&other.entry());
             span.is_some_and(|span| span.covers(&entry.key) && span.seq > entry.seq)
         });
-        if !*ended && entry.kind != Kind::Delete {
+        if !*ended && !entry.entry().is_absence(NOW) {
             shown.push(entry.seq.0);
         }
         *ended |= entry.kind != Kind::Merge;
@@ -90,6 +101,8 @@ fn allows(row: &str, snapshots: &[u64], is_bottom: bool) -> bool {
                 "P" => (Kind::Put, &b"v"[..]),
                 "D" => (Kind::Delete, &b""[..]),
                 "M" => (Kind::Merge, &b"m"[..]),
+                "X" => (Kind::Expiring, OVER),
+                "E" => (Kind::Expiring, LATER),
                 _ => (Kind::RangeDelete, &[0, 0, 0, 1, 9][..]),
             };
             (Owned::new(&key(1), seq.parse().unwrap(), kind, value), verdict)
@@ -127,6 +140,14 @@ fn the_table_of_drops() {
     assert!(allows("M9 P7 !P5", &[], true));
     assert!(allows("M9 !D7 !P5", &[], true));
     assert!(!allows("M9 !D7 !P5", &[], false));
+    // What has expired is a tombstone to all of them; what has not must stay.
+    assert!(allows("!X9 !P7", &[], true));
+    assert!(!allows("!X9 !P7", &[], false));
+    assert!(!allows("!X9 P7", &[8], true));
+    assert!(!allows("!E9", &[], true));
+    assert!(allows("X9 !E7", &[], false));
+    assert!(allows("M9 !X7 !P5", &[], true));
+    assert!(!allows("M9 !E7", &[], true));
     // What a range delete covers goes, unless a reader stands between the two.
     assert!(allows("R9 !P7 !D5", &[], false));
     assert!(!allows("R9 !P7", &[8], true));
@@ -145,7 +166,7 @@ proptest! {
     /// looks at everything sees.
     #[test]
     fn both_implementations_agree(
-        shape in prop::collection::vec((0u8..6, 1u8..5, 0u8..7), 0..60),
+        shape in prop::collection::vec((0u8..6, 1u8..7, 0u8..7), 0..60),
         snapshots in prop::collection::btree_set(1u64..70, 0..6),
         is_bottom in any::<bool>(),
     ) {
@@ -164,7 +185,7 @@ proptest! {
     /// Any further drop that a reader can tell is refused; of points, no other is.
     #[test]
     fn a_wrong_drop_is_refused(
-        shape in prop::collection::vec((0u8..5, 1u8..5, 0u8..6), 1..40),
+        shape in prop::collection::vec((0u8..5, 1u8..7, 0u8..6), 1..40),
         snapshots in prop::collection::btree_set(1u64..50, 0..4),
         wrong in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
         is_bottom in any::<bool>(),

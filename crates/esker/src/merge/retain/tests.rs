@@ -11,16 +11,32 @@ use crate::segment::handle::{Readers, Segment, Shelf};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+const NOW: Time = Time(1000);
+
+/// The value of such an entry at rest, if it expires such that it has expired, or not yet.
+fn with_expiry(kind: Kind, value: &[u8], is_over: bool) -> Vec<u8> {
+    let expiry = NOW.0 + u64::from(!is_over);
+    let suffix = if kind == Kind::Expiring { &expiry.to_le_bytes()[..] } else { &[] };
+    [value, suffix].concat()
+}
+
+/// Of a number the kind: 5 has expired, 6 will.
+fn kind_of(number: u8) -> Kind {
+    if number == 5 { Kind::Expiring } else { Kind::from_u8(number).unwrap() }
+}
+
 fn version(text: &str) -> Owned {
     let (kind, seq) = text.split_at(1);
     let kind = match kind {
         "P" => Kind::Put,
         "D" => Kind::Delete,
         "M" => Kind::Merge,
+        "E" | "X" => Kind::Expiring,
         _ => Kind::RangeDelete,
     };
     let value = if kind == Kind::Delete { "" } else { text };
-    Owned::new(b"\0\0\0\x01k", seq.parse().unwrap(), kind, value.as_bytes())
+    let value = with_expiry(kind, value.as_bytes(), text.starts_with('X'));
+    Owned::new(b"\0\0\0\x01k", seq.parse().unwrap(), kind, &value)
 }
 
 fn retain(entries: Vec<Owned>, keep: &Keep) -> (Vec<Owned>, Tally) {
@@ -34,7 +50,7 @@ fn retain(entries: Vec<Owned>, keep: &Keep) -> (Vec<Owned>, Tally) {
 
 fn keep(snapshots: &[u64], beneath: Beneath) -> Keep {
     let snapshots = snapshots.iter().copied().map(SeqNo).collect();
-    Keep { snapshots, beneath, ..Keep::default() }
+    Keep { snapshots, beneath, now: NOW, ..Keep::default() }
 }
 
 fn kept(versions: &str, keep: &Keep) -> String {
@@ -42,7 +58,11 @@ fn kept(versions: &str, keep: &Keep) -> String {
     let names: Vec<_> = retain(entries, keep)
         .0
         .iter()
-        .map(|entry| format!("{:?}", entry.kind).remove(0).to_string() + &entry.seq.to_string())
+        .map(|entry| {
+            let is_over = entry.kind == Kind::Expiring && entry.entry().is_absence(NOW);
+            let kind = if is_over { "X".to_owned() } else { format!("{:?}", entry.kind) };
+            format!("{}{}", &kind[..1], entry.seq)
+        })
         .collect();
     names.join(" ")
 }
@@ -67,6 +87,7 @@ fn runs(runs: &[&[Extent]]) -> Beneath {
             deletes: 0,
             range_deletes: 0,
             blob_bytes: 0,
+            expiries: Default::default(),
             smallest: smallest.into(),
             largest: largest.into(),
             seq_min: SeqNo(seq_min),
@@ -82,7 +103,7 @@ fn runs(runs: &[&[Extent]]) -> Beneath {
 #[test]
 fn the_table_of_versions_and_snapshots() {
     type Row = (&'static str, &'static [u64], &'static str, &'static str);
-    let rows: [Row; 17] = [
+    let rows: [Row; 24] = [
         // versions, snapshots, kept above older runs, kept at the bottom
         ("P3 P2 P1", &[], "P3", "P3"),
         ("P3 P2 P1", &[2], "P3 P2", "P3 P2"),
@@ -101,6 +122,14 @@ fn the_table_of_versions_and_snapshots() {
         ("M9 M5 M4 P3 P2", &[5], "M9 M5 M4 P3", "M9 M5 M4 P3"),
         ("P9 M5 M4 P3 P2", &[4], "P9 M4 P3", "P9 M4 P3"),
         ("D9 R8 D7 P6", &[8], "D9 R8 D7", "D9 R8"),
+        // What has expired is a tombstone, whoever may read; what expires later is a put.
+        ("E3 P2", &[], "E3", "E3"),
+        ("X3 P2", &[], "X3", ""),
+        ("X3 P2", &[2], "X3 P2", "X3 P2"),
+        ("X9 X7 E5 X3 P1", &[1, 3, 5, 7], "X9 X7 E5 X3 P1", "X9 X7 E5 X3 P1"),
+        ("P9 X7 D5 X3", &[3, 5, 7], "P9 X7 D5 X3", "P9"),
+        ("M5 X4 P3", &[], "M5 X4", "M5"),
+        ("M5 E4 P3", &[], "M5 E4", "M5 E4"),
     ];
     for (versions, snapshots, above, bottom) in rows {
         let [older, nothing] =
@@ -214,7 +243,7 @@ fn seen(entries: &[Owned], seq: u64) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
     for entry in sorted.iter().filter(|entry| entry.kind != Kind::RangeDelete) {
         let (closed, values) = seen.entry(entry.key.clone()).or_default();
         let covered = spans.iter().any(|span| span.covers(&entry.key) && entry.seq < span.seq);
-        if !*closed && !covered && entry.kind != Kind::Delete {
+        if !*closed && !covered && !entry.entry().is_absence(NOW) {
             values.push(entry.value.clone());
         }
         *closed |= covered || entry.kind != Kind::Merge;
@@ -232,7 +261,7 @@ proptest! {
     /// was kept is in order; the figures balance (SST-17).
     #[test]
     fn no_reader_can_tell_and_the_sums_balance(
-        versions in prop::collection::vec((0u8..4, 1u8..4), 0..60),
+        versions in prop::collection::vec((0u8..4, prop_oneof![1u8..4, 5u8..7]), 0..60),
         older in prop::collection::vec(0u8..4, 0..4),
         snapshots in prop::collection::btree_set(4u64..70, 0..6),
         bottom in any::<bool>(),
@@ -247,8 +276,9 @@ proptest! {
             .iter()
             .zip(4u64..)
             .map(|((key, kind), seq)| {
-                let kind = Kind::from_u8(*kind).unwrap();
+                let (kind, is_over) = (kind_of(*kind), *kind == 5);
                 let value = if kind == Kind::Delete { vec![] } else { seq.to_string().into() };
+                let value = with_expiry(kind, &value, is_over);
                 Owned::new(&[0, 0, 0, 1, *key], seq, kind, &value)
             })
             .collect();
@@ -272,7 +302,7 @@ proptest! {
     /// spent. `elsewhere` are entries of other live segments, newer, older and between.
     #[test]
     fn no_reader_can_tell_what_range_deletes_have_dropped(
-        versions in prop::collection::vec((0u8..6, 1u8..5, 0u8..7, 0u8..4), 0..60),
+        versions in prop::collection::vec((0u8..6, 1u8..7, 0u8..7, 0u8..4), 0..60),
         snapshots in prop::collection::btree_set(1u64..70, 0..6),
         bottom in any::<bool>(),
     ) {
@@ -280,11 +310,11 @@ proptest! {
             .iter()
             .zip(1u64..)
             .map(|((key, kind, end, place), seq)| {
-                let kind = Kind::from_u8(*kind).unwrap();
+                let (kind, is_over) = (kind_of(*kind), *kind == 5);
                 let value = match kind {
                     Kind::Delete => vec![],
                     Kind::RangeDelete => vec![0, 0, 0, 1, *end],
-                    _ => seq.to_string().into(),
+                    _ => with_expiry(kind, seq.to_string().as_bytes(), is_over),
                 };
                 let is_input = *place > 0;
                 (is_input, Owned::new(&[0, 0, 0, 1, *key], seq, kind, &value))

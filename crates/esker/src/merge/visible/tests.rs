@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const LATEST: SeqNo = SeqNo::MAX;
+const NOW: Time = Time(1000);
 
 fn full(key: &str) -> Vec<u8> {
     [b"\0\0\0\x07", key.as_bytes()].concat()
@@ -23,9 +24,16 @@ fn delete(key: &str, seq: u64) -> Owned {
     Owned::new(&full(key), seq, Kind::Delete, b"")
 }
 
+/// A put of its number that expires at `expiry`.
+fn timed(key: &str, seq: u64, expiry: Time) -> Owned {
+    let value = [seq.to_string().as_bytes(), &expiry.0.to_le_bytes()].concat();
+    Owned::new(&full(key), seq, Kind::Expiring, &value)
+}
+
 fn view(seq: SeqNo, start: Bound<&str>, end: Bound<&str>) -> Scope {
     let boxed = |bound: Bound<&str>| bound.map(|key| full(key).into_boxed_slice());
-    Scope { seq, start: boxed(start), end: boxed(end), tombstones: Tombstones::Hidden }
+    let (now, tombstones) = (NOW, Tombstones::Hidden);
+    Scope { seq, now, start: boxed(start), end: boxed(end), tombstones }
 }
 
 fn all(seq: SeqNo) -> Scope {
@@ -185,6 +193,34 @@ fn a_key_deleted_in_a_newer_source_stays_deleted_in_scans() {
     }
 }
 
+/// Law 4: what has expired hides what lies beneath it, from both ends and at every snapshot that sees
+/// it; what has not shows the user's part of its value, and when it will.
+#[test]
+fn what_has_expired_is_a_tombstone_and_shows_nothing_older() {
+    let later = Time(NOW.0 + 1);
+    let sources = [vec![timed("k", 3, NOW), timed("l", 4, later)], vec![put("k", 2, "b")]];
+    assert_eq!(keys(&sources, all(LATEST)), "l");
+    assert_eq!(keys(&sources, all(SeqNo(2))), "k");
+    let at = |now| keys(&sources, Scope { now, ..all(LATEST) });
+    assert_eq!([at(Time(NOW.0 - 1)), at(NOW), at(later)], ["kl", "l", ""]);
+    let shown = Scope { tombstones: Tombstones::Shown, ..all(LATEST) };
+    let mut ends = over(&sources, shown);
+    let (front, back) = (ends.next_front().unwrap().unwrap(), ends.next_back().unwrap().unwrap());
+    assert_eq!((front.kind, &*front.value, front.expiry), (Kind::Delete, &b""[..], None));
+    assert_eq!((back.kind, &*back.value, back.expiry), (Kind::Put, &b"4"[..], Some(later)));
+}
+
+/// Law 10: a value that must have an expiry and has none is an error, and stays one.
+#[test]
+fn an_expiry_that_is_not_there_is_an_error() {
+    let sources = [vec![Owned::new(&full("k"), 1, Kind::Expiring, b"1234567")]];
+    let mut visible = over(&sources, all(LATEST));
+    let error = visible.next_front().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert_eq!(visible.next_back().unwrap_err().message(), error.message());
+    assert!(over(&sources, all(LATEST)).next_back().is_err());
+}
+
 #[test]
 fn a_merge_operand_without_an_operator_is_a_clear_error_that_stays() {
     let merge = Owned::new(&full("m"), 2, Kind::Merge, b"+1");
@@ -279,6 +315,8 @@ fn spread(versions: &Versions, sources: usize) -> Vec<Vec<Owned>> {
         let seq = i as u64 + 1;
         let entry = match kind {
             0 => delete(key, seq),
+            1 => timed(key, seq, NOW),
+            2 => timed(key, seq, Time(NOW.0 + 1)),
             _ => put(key, seq, &seq.to_string()),
         };
         spread[place % sources].push(entry);
@@ -290,7 +328,7 @@ fn model(versions: &Versions, seq: usize) -> BTreeMap<String, String> {
     let mut map = BTreeMap::new();
     for (i, (_, key, kind)) in versions.iter().take(seq).enumerate() {
         match kind {
-            0 => map.remove(key),
+            0 | 1 => map.remove(key),
             _ => map.insert(key.clone(), (i + 1).to_string()),
         };
     }
@@ -298,7 +336,7 @@ fn model(versions: &Versions, seq: usize) -> BTreeMap<String, String> {
 }
 
 fn versions() -> impl Strategy<Value = Versions> {
-    prop::collection::vec((0usize..4, "[a-d]{0,2}", 0u8..3), 0..120)
+    prop::collection::vec((0usize..4, "[a-d]{0,2}", 0u8..5), 0..120)
 }
 
 fn bound() -> impl Strategy<Value = Bound<String>> {

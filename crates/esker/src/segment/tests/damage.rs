@@ -1,6 +1,7 @@
 //! Segments that were damaged, and systems that fail while one is written or read.
 
 use super::*;
+use crate::base::blob::{Address, BlobRef};
 use crate::env::sim::{Calls, Errno, Fault, Trouble, Weather};
 
 /// F-33: one flipped bit anywhere is an error, or the answer is right all the same; `verify`
@@ -265,26 +266,42 @@ fn a_finished_segment_is_durable() {
 #[test]
 fn the_bytes_of_a_segment_are_those_of_version_1() {
     let golden = include_str!("../../../tests/golden/segment-v1.hex");
-    assert_golden(0, golden);
+    assert_golden(0, &[], golden);
 }
 
 /// Without prefixes in the filter a file has the bytes it always had; with them, these.
 #[test]
 fn the_bytes_of_a_segment_with_prefixes_are_those_of_version_1() {
     let golden = include_str!("../../../tests/golden/segment-v1-prefix.hex");
-    assert_golden(3, golden);
+    assert_golden(3, &[], golden);
 }
 
-fn assert_golden(prefix_filter: usize, golden: &str) {
+/// Where nothing expires a file has the bytes it always had; where something does, these.
+#[test]
+fn the_bytes_of_a_segment_with_what_expires_are_those_of_version_1() {
+    let golden = include_str!("../../../tests/golden/segment-v1-expiry.hex");
+    let until = |value: &[u8], time: u64| [value, &time.to_le_bytes()].concat();
+    let blob = BlobRef::raw(Address(7), &[b'e'; 300]).encode();
+    let row = |key: &[u8], seq, kind, value| (full(7, key), seq, kind, value);
+    let rows = [
+        row(b"epsilon", 7, Kind::Expiring, until(b"soon", 1_700_000_000_000)),
+        row(b"eta", 8, Kind::Blob, until(&blob, 1_800_000_000_000)),
+    ];
+    assert_golden(0, &rows, golden);
+}
+
+fn assert_golden(prefix_filter: usize, more: &[Row], golden: &str) {
     let row = |key: &[u8], seq, kind, value: &[u8]| (full(7, key), seq, kind, value.to_vec());
-    let rows = sorted(vec![
+    let mut rows = vec![
         row(b"", 3, Kind::Put, b"the empty key"),
         row(b"alpha", 9, Kind::Put, b""),
         row(b"alpha", 2, Kind::Merge, b"+1"),
         row(b"alpine", 4, Kind::Delete, b""),
         row(b"beta", 5, Kind::RangeDelete, &full(7, b"delta")),
         row(b"gamma", 6, Kind::Put, &[b'g'; 200]),
-    ]);
+    ];
+    rows.extend_from_slice(more);
+    let rows = sorted(rows);
     let options = WriterOptions {
         block_bytes: 128,
         restart_interval: 2,
