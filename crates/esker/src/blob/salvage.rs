@@ -50,7 +50,7 @@ impl Values {
         let source = Source { name, file };
         let footer = bytes.min(to_u64(FOOTER_BYTES));
         let last = read_stored(&*source.file, name, bytes - footer, to_usize(footer))?;
-        if name.kind == FileKind::Log || Layout::file_of(&last).is_none() {
+        if name.kind != FileKind::Blob || Layout::file_of(&last).is_none() {
             self.logs.entry(name.id).or_default().push(source);
             return Ok(());
         }

@@ -288,8 +288,8 @@ impl Ops for FrameOps<'_> {
     }
 }
 
-/// The operation that was logged as `entry`.
-fn op_of<'a>(entry: &Logged<'a>) -> Option<Op<'a>> {
+/// The operation that was logged as `entry`; none if its key is too short for that.
+pub fn op_of<'a>(entry: &Logged<'a>) -> Option<Op<'a>> {
     let (collection, key) = split_full_key(entry.key)?;
     let value = match entry.kind {
         // The end of a range is logged as a full key; one of the next collection is an open end.

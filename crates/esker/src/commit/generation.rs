@@ -14,6 +14,7 @@ use crate::base::error::Result;
 use crate::base::id::{FileId, SeqNo};
 use crate::env::{Env, File, Gate};
 use crate::log::writer::LogFile;
+use crate::manifest::Closed;
 use crate::memtable::Memtable;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -101,6 +102,12 @@ impl Sealed {
         let synced = AtomicBool::new(true);
         let owed = AtomicU64::new(0);
         Self { memtable, last, log: None, logs_from, synced, log_bytes: 0, owed }
+    }
+
+    /// How its log ended, if it has one and that has anything in it.
+    pub fn closed(&self) -> Option<Closed> {
+        let log = self.log.as_ref().filter(|_| self.log_bytes > 0)?;
+        Some(Closed { log: log.name().id, length: self.log_bytes, last: self.last })
     }
 
     /// What is to be given back when all but `left` of it is flushed; told once.

@@ -17,20 +17,25 @@
 use super::poison::Poison;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
+use crate::env::Gate;
 use parking_lot::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Group {
+    /// Raised under the lock of the state, read without.
+    durable: AtomicU64,
     state: Mutex<State>,
     /// Waiters of even and of odd rounds.
     rounds: [Condvar; 2],
+    /// Opened whenever more is durable, or nothing ever will be.
+    pub(super) moved: Gate,
 }
 
 #[derive(Debug)]
 struct State {
-    durable: SeqNo,
     round: u64,
     /// What the sync under way covers.
     syncing: Option<SeqNo>,
@@ -48,13 +53,14 @@ pub trait Stage {
 impl Group {
     /// A group in which everything up to `durable` already is.
     pub fn new(durable: SeqNo) -> Self {
-        let state = State { durable, round: 0, syncing: None, syncs: 0 };
-        Self { state: Mutex::new(state), rounds: [Condvar::new(), Condvar::new()] }
+        let state = State { round: 0, syncing: None, syncs: 0 };
+        let (durable, state) = (AtomicU64::new(durable.0), Mutex::new(state));
+        Self { durable, state, rounds: Default::default(), moved: Gate::default() }
     }
 
     /// Everything up to here is on disk.
     pub fn durable(&self) -> SeqNo {
-        self.state.lock().durable
+        SeqNo(self.durable.load(SeqCst))
     }
 
     /// How many syncs have run.
@@ -64,8 +70,10 @@ impl Group {
 
     /// Says that everything up to `seq` is on disk by other means (a flush).
     pub fn note_durable(&self, seq: SeqNo) {
-        let mut state = self.state.lock();
-        state.durable = state.durable.max(seq);
+        let state = self.state.lock();
+        self.durable.fetch_max(seq.0, SeqCst);
+        drop(state);
+        self.moved.open();
     }
 
     fn condition(&self, round: u64) -> &Condvar {
@@ -79,7 +87,7 @@ impl Group {
         let mut state = self.state.lock();
         let mut waited = false;
         loop {
-            if state.durable >= seq {
+            if self.durable() >= seq {
                 // Whoever was woken to lead and need not, passes that on.
                 if waited && state.syncing.is_none() {
                     self.condition(state.round).notify_one();
@@ -115,7 +123,7 @@ impl Group {
         let next = self.condition(state.round);
         match result {
             Ok(()) => {
-                state.durable = state.durable.max(target);
+                self.durable.fetch_max(target.0, SeqCst);
                 next.notify_one();
             }
             Err(error) => {
@@ -124,6 +132,7 @@ impl Group {
             }
         }
         ended.notify_all();
+        self.moved.open();
     }
 
     /// Makes every waiter look again, after the poison was set.
@@ -132,13 +141,13 @@ impl Group {
         for condition in &self.rounds {
             condition.notify_all();
         }
+        self.moved.open();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
     #[derive(Default)]
     struct Disk {

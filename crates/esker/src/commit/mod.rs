@@ -24,6 +24,7 @@ pub mod outline;
 pub mod pace;
 pub mod poison;
 pub mod replay;
+pub mod tail;
 pub mod watch;
 
 use crate::base::batch::{Batch, Ops};
@@ -514,6 +515,7 @@ impl Committer {
         let last = SeqNo(front.next.0 - 1);
         let length = front.tail.position();
         front.sealed_log_bytes += length;
+        front.generation.log.end_at(length, last);
         let sealed = Sealed::new(&front.generation, last, length, next.log_id);
         if length > 0 {
             front.previous = Some(Previous { log: front.generation.log_id, length, last });
@@ -603,6 +605,7 @@ impl Committer {
             front.closed = true;
             (front.generation.clone(), front.tail.position(), SeqNo(front.next.0 - 1))
         };
+        generation.log.end_at(length, last);
         self.wait_visible(last)?;
         self.group.wait_durable(last, self, &self.poison)?;
         generation.log.finish(length)?;

@@ -77,10 +77,8 @@ pub struct Replayed {
     pub memtable: Option<Arc<Memtable>>,
     /// The last number that was found, in logs or in segments.
     pub last: SeqNo,
-    /// Where the newest log with operations ended.
-    pub end: Option<Previous>,
-    /// Logs that hold operations that are not in segments, ascending.
-    pub kept: Vec<FileId>,
+    /// Where each log ended that holds anything, ascending.
+    pub ends: Vec<Previous>,
     /// What was dropped.
     pub dropped: Vec<Dropped>,
     /// Logs that were read.
@@ -189,8 +187,7 @@ impl Replay<'_> {
         out.bytes += end.length();
         if end.length() > 0 {
             out.last = out.last.max(end.last());
-            out.end = Some(Previous { log, length: end.length(), last: end.last() });
-            out.kept.push(log);
+            out.ends.push(Previous { log, length: end.length(), last: end.last() });
         }
         if let End::Torn { at, dropped, .. } = end {
             out.dropped.push(Dropped { log, at, bytes: dropped });

@@ -4,7 +4,7 @@
 //! 2. Beside the bytes: each ref in a segment is of a live value, each live value has one, and dead
 //!    are those that the manifest says (MACE-17).
 
-use super::core::Core;
+use super::core::{Core, Writing};
 use super::report::{Damage, VerifyReport};
 use crate::base::blob::{Address, BlobRef};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -12,6 +12,7 @@ use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{path_in, read_whole};
+use crate::log::follow::Follower;
 use crate::log::reader::{LogReader, Promise};
 use crate::manifest::{Closed, LiveBlob, State, Store};
 use crate::tree::view::View;
@@ -81,6 +82,7 @@ impl Core {
             }
         }
         check.logs(&state)?;
+        check.kept_logs(&state)?;
         Ok(check.report)
     }
 
@@ -90,6 +92,7 @@ impl Core {
             return Ok(());
         }
         let result = self.close_writing();
+        self.end_feeds();
         self.lock.lock().take();
         result
     }
@@ -323,6 +326,39 @@ impl Check<'_> {
             if let Err(error) = result {
                 self.damaged(name, error)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the logs that are kept for the change feed: all of each was promised.
+    fn kept_logs(&mut self, state: &State) -> Result<()> {
+        for end in &state.held.logs {
+            let name = FileKind::Kept.name(end.log);
+            let result = self.kept_log(name, end);
+            // A flush may have forgotten it since the state was read.
+            let is_held = |writing: &Writing| writing.ledger.lock().state().held.logs.contains(end);
+            if let Err(error) = result
+                && self.core.writing.as_ref().is_none_or(is_held)
+            {
+                self.damaged(name, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn kept_log(&mut self, name: FileName, end: &Closed) -> Result<()> {
+        let opened = self.core.env.open(&path_in(&self.core.dir, name));
+        let file = opened.map_err(|error| Follower::cannot_open(name, error))?;
+        let bytes = file.byte_count();
+        let bytes = bytes.map_err(|error| Error::io(format!("read {name}"), error))?;
+        self.report.files += 1;
+        let mut follower = Follower::new(name, end.log, file);
+        while follower.next(end.length)?.is_some() {}
+        follower.check_last(end.last)?;
+        self.report.bytes += end.length;
+        if bytes > end.length {
+            let want = "the end of the file";
+            return Err(Error::corruption(name, end.length, want, format_args!("{bytes} bytes")));
         }
         Ok(())
     }

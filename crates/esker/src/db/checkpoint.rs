@@ -8,7 +8,8 @@
 //!
 //! 1. State and version are taken together under the ledger's lock. The version keeps every file it
 //!    names until the last of them has its second name (law 7).
-//! 2. Everything that had returned before the call is in segments by then, so no log is taken along.
+//! 2. Everything that had returned before the call is in segments by then, so no log is taken along;
+//!    nor are those that are kept for the change feed.
 //! 3. The manifest is written when all it names is durable. A crash before that leaves a folder
 //!    without one, which every open refuses; after it, a whole database.
 //! 4. Files of a database never change, and each name is removed by itself: neither database can
@@ -22,7 +23,7 @@ use super::report::Checksum;
 use crate::base::error::{Error, Result};
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, path_in};
-use crate::manifest::{State, Store};
+use crate::manifest::{Held, State, Store};
 use crate::tree::version::Version;
 use std::io;
 use std::path::Path;
@@ -98,6 +99,7 @@ fn alone(mut state: State) -> State {
     state.logs.clear();
     state.log_min = state.next_file;
     state.closed = None;
+    state.held = Held::nothing(state.flushed);
     state.clean = true;
     state
 }

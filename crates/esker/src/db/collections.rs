@@ -131,6 +131,11 @@ impl Collection {
         core.commit_changes(&mut catalog, &change, none, core.options.durability)
     }
 
+    /// Its number, which it keeps for good, and no other ever has: what a change feed calls it.
+    pub fn id(&self) -> u32 {
+        self.id.0
+    }
+
     /// Its present path, which a rename changes; none if it was deleted, or is not created yet.
     pub fn path(&self) -> Option<String> {
         let catalog = self.handle.core.catalog.read();

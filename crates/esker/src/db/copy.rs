@@ -10,7 +10,7 @@
 
 use crate::base::coding::to_u64;
 use crate::base::error::{Error, Result};
-use crate::env::{Env, File, write_all_at};
+use crate::env::{Env, File, read_exact_at, write_all_at};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -55,6 +55,27 @@ pub(super) fn copy(
     let read = read.map_err(failed("read", from))?;
     target.sync().map_err(failed("sync", to))?;
     Ok(read)
+}
+
+/// Copies the first `bytes` bytes of the file `from` to the new file `to`, and syncs that.
+///
+/// Errors: `Io`, naming the file that failed, also if `from` is shorter.
+pub(super) fn copy_front(env: &dyn Env, from: &Path, to: &Path, bytes: u64) -> Result<()> {
+    let failed = |doing: &str, path: &Path| {
+        let doing = format!("{doing} {}", path.display());
+        move |error| Error::io(doing, error)
+    };
+    let source = env.open(from).map_err(failed("open", from))?;
+    let target = env.create(to).map_err(failed("create", to))?;
+    let (mut at, mut buffer) = (0, vec![0; CHUNK_BYTES]);
+    while at < bytes {
+        let len = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let chunk = buffer.get_mut(..len).unwrap_or_default();
+        read_exact_at(&*source, chunk, at).map_err(failed("read", from))?;
+        write_all_at(&*target, chunk, at).map_err(failed("write", to))?;
+        at += to_u64(len);
+    }
+    target.sync().map_err(failed("sync", to))
 }
 
 /// Gives `each` every chunk of a file with its place, until that says no; answers how many bytes

@@ -14,6 +14,8 @@
 
 use super::background::Background;
 use super::catalog::Catalog;
+use super::feed::Still;
+use super::keep::{Earlier, names_of};
 use super::ledger::Ledger;
 use super::named::Named;
 use super::options::Options;
@@ -29,7 +31,7 @@ use crate::commit::generation::{Queue, Sealed};
 use crate::compaction::policy::LAST;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, Lock, path_in};
-use crate::manifest::{Balance, Blobs, Edit, Placed, Reason};
+use crate::manifest::{Balance, Blobs, Edit, Placed, Reason, State};
 use crate::merge::Rules;
 use crate::merge::retain::Keep;
 use crate::merge::rewrite::{Progress, Rewrite, Rewritten};
@@ -40,6 +42,7 @@ use crate::tree::view::Views;
 use crate::txn::snapshot::Registry;
 use parking_lot::{Mutex, RwLock};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -68,12 +71,16 @@ pub struct Core {
     pub(super) last: SeqNo,
     /// The files of large values, in a database that is only read.
     pub(super) blobs: Blobs,
+    /// What a feed can be given, in a database that is only read.
+    pub(super) still: Still,
     /// The sum of what was flushed before the open.
     pub(super) flushed: Setsum,
     /// The parts that write; none in a database that is only read.
     pub(super) writing: Option<Writing>,
     pub(super) counters: Counters,
     pub(super) closed: AtomicBool,
+    /// It is closed, and nothing more becomes durable.
+    pub(super) ended: AtomicBool,
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
@@ -83,6 +90,7 @@ pub struct Writing {
     pub(super) ledger: Arc<Ledger>,
     pub(super) queue: Arc<Queue>,
     pub(super) background: Arc<Background>,
+    pub(super) earlier: Earlier,
     pub(super) steps: Arc<Steps>,
     /// One ingest at a time: two would choose the same number. Held while a caller's pairs are read.
     pub(super) ingesting: Mutex<()>,
@@ -141,6 +149,8 @@ impl Core {
         written: &mut Vec<FileId>,
         blobs: &mut Vec<FileId>,
     ) -> Result<()> {
+        // Its names are made durable with those of the segments.
+        let logs = self.keep_logs(writing, sealed)?;
         let keep = Keep {
             snapshots: self.snapshots.pinned(),
             spans: sealed.memtable.spans(),
@@ -164,19 +174,17 @@ impl Core {
             dead: large.dead,
             ..self.edit(writing, &rewritten, Reason::Flush)
         };
+        let edit = logs.in_edit(edit);
         let fresh = fresh(&rewritten.segments, &self.shelves.segments)?;
         let mut ledger = writing.ledger.lock();
-        let logs_before = ledger.state().logs.clone();
+        let before = log_files(ledger.state());
         self.publish(writing, &mut ledger, edit, &fresh, Some(&sealed.memtable))?;
-        let gone = logs_before.iter().filter(|log| !ledger.state().logs.contains(log));
-        let gone: Vec<FileId> = gone.copied().collect();
+        let after = log_files(ledger.state());
         writing.committer.note_flushed(sealed.last);
         writing.queue.pop();
         drop(ledger);
         writing.committer.pace().give(sealed.repaid_down_to(0));
-        for log in gone {
-            self.remove(FileKind::Log.name(log));
-        }
+        before.difference(&after).for_each(|name| self.remove(*name));
         Ok(())
     }
 
@@ -347,4 +355,10 @@ impl Core {
         let in_memory = view.memtables.iter().flat_map(|memtable| memtable.entries());
         Ok(in_memory.fold(flushed, |sum, entry| sum + Setsum::of(&entry)))
     }
+}
+
+/// The logs that a manifest names, live ones and kept ones.
+fn log_files(state: &State) -> BTreeSet<FileName> {
+    let live = state.logs.iter().map(|log| FileKind::Log.name(*log));
+    live.chain(names_of(&state.held)).collect()
 }

@@ -35,6 +35,29 @@ const NAME_BYTES_MAX: usize = 255;
 /// The named snapshots, each with what pins it.
 pub type Named = BTreeMap<String, Pin>;
 
+/// The name and the number in one record of the system collection; none if it is of something else.
+///
+/// Errors: `Corruption`, `Unsupported`.
+pub fn moment<'a>(key: &'a [u8], value: &[u8]) -> Result<Option<(&'a str, SeqNo)>> {
+    let Some(name) = key.strip_prefix(NAME_PREFIX) else { return Ok(None) };
+    let name = std::str::from_utf8(name).map_err(|_| damaged(key, "a name in UTF-8"))?;
+    let mut input = Decoder::new(value);
+    match input.u8().ok_or_else(|| damaged(key, "a version"))? {
+        VERSION => {}
+        version => {
+            let message = format!("snapshot record {}: version {version}", key.escape_ascii());
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+    }
+    let seq = input.u64().map(SeqNo).ok_or_else(|| damaged(key, "a number of 8 bytes"))?;
+    Ok(Some((name, seq)))
+}
+
+fn damaged(key: &[u8], want: &str) -> Error {
+    let message = format!("snapshot record {}: want {want}", key.escape_ascii());
+    Error::new(ErrorKind::Corruption, message)
+}
+
 /// Pins what one record of the system collection names, which was written with the number `written`;
 /// others than those of snapshots are left alone.
 ///
@@ -44,23 +67,9 @@ pub fn load(
     registry: &Arc<Registry>,
     (key, value, written): (&[u8], &[u8], SeqNo),
 ) -> Result<()> {
-    let Some(name) = key.strip_prefix(NAME_PREFIX) else { return Ok(()) };
-    let damaged = |want: &str| {
-        let message = format!("snapshot record {}: want {want}", key.escape_ascii());
-        Error::new(ErrorKind::Corruption, message)
-    };
-    let name = std::str::from_utf8(name).map_err(|_| damaged("a name in UTF-8"))?;
-    let mut input = Decoder::new(value);
-    match input.u8().ok_or_else(|| damaged("a version"))? {
-        VERSION => {}
-        version => {
-            let message = format!("snapshot record {}: version {version}", key.escape_ascii());
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
-    }
-    let seq = input.u64().map(SeqNo).ok_or_else(|| damaged("a number of 8 bytes"))?;
+    let Some((name, seq)) = moment(key, value)? else { return Ok(()) };
     if seq >= written {
-        return Err(damaged(&format!("a number below its own, {written}, found {seq}")));
+        return Err(damaged(key, &format!("a number below its own, {written}, found {seq}")));
     }
     named.insert(name.to_owned(), registry.pin(|| seq));
     Ok(())

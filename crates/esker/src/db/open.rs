@@ -22,7 +22,9 @@ use super::background::Background;
 use super::catalog::Catalog;
 use super::checkpoint::files_of;
 use super::core::{Core, Writing};
+use super::feed::Still;
 use super::folder;
+use super::keep::{Earlier, names_of};
 use super::large::no_addresses;
 use super::ledger::Ledger;
 use super::named::{self, Named};
@@ -214,6 +216,7 @@ impl Opening<'_> {
             true => self.state.blobs.clone(),
             false => Blobs::default(),
         };
+        let still = self.still();
         let (views, writing) = if self.options.read_only {
             (Arc::new(Views::of(view)), None)
         } else {
@@ -235,9 +238,11 @@ impl Opening<'_> {
             last,
             blobs,
             flushed,
+            still,
             writing,
             counters: Default::default(),
             closed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             lock: Mutex::new(lock),
         });
         if let Some(writing) = &core.writing {
@@ -275,6 +280,16 @@ impl Opening<'_> {
             }
         }
         Ok(own)
+    }
+
+    /// What a feed can be given if nothing is written.
+    fn still(&self) -> Still {
+        if !self.options.read_only {
+            return Still::default();
+        }
+        // What nobody has synced, the next crash may take.
+        let ends = if self.is_clean() { &*self.replayed.ends } else { &[] };
+        Still { held: self.state.held.clone(), earlier: Earlier::new(ends, true) }
     }
 
     fn shelves(&self) -> Shelves {
@@ -349,7 +364,7 @@ impl Opening<'_> {
             poison,
             queue: queue.clone(),
             generation: Generation { replayed_bytes, ..Generation::new(log, memtable) },
-            previous: self.replayed.end,
+            previous: self.replayed.ends.last().copied(),
             // What is jumped over will never be written: nobody waits for it.
             visible: SeqNo(last.0 + jump),
             next: SeqNo(last.0 + 1 + jump),
@@ -366,7 +381,8 @@ impl Opening<'_> {
         });
         let removed = self.remove_orphans(&ledger);
         let (steps, ingesting) = Default::default();
-        let writing = Writing { committer, ledger, queue, background, steps, ingesting };
+        let earlier = Earlier::new(&self.replayed.ends, self.is_clean());
+        let writing = Writing { committer, ledger, queue, background, earlier, steps, ingesting };
         Ok((views, writing, removed))
     }
 
@@ -403,10 +419,11 @@ impl Opening<'_> {
             state.closed = None;
             state.flushed = SeqNo(self.replayed.last.0 + self.jump());
         } else if self.is_clean() {
-            state.logs.clone_from(&self.replayed.kept);
-            let end = self.replayed.end;
+            state.logs = self.replayed.ends.iter().map(|end| end.log).collect();
+            let end = self.replayed.ends.last();
             state.closed = end.map(|e| Closed { log: e.log, length: e.length, last: e.last });
         }
+        state.held.shrink_to(self.options.keep_logs);
         state.clean = false;
         state
     }
@@ -422,7 +439,7 @@ impl Opening<'_> {
             queue.push(Arc::new(sealed));
         }
         if let Some(memtable) = &self.replayed.memtable {
-            if self.is_clean() && self.replayed.kept.len() < LOGS_MAX {
+            if self.is_clean() && self.replayed.ends.len() < LOGS_MAX {
                 return Ok((queue, memtable.clone()));
             }
             let last = SeqNo(self.replayed.last.0 + self.jump());
@@ -443,6 +460,7 @@ impl Opening<'_> {
                 state.runs.iter().any(|run| run.segments.iter().any(|meta| meta.id == name.id))
             }
             FileKind::Blob => state.blobs.get(name.id).is_some(),
+            FileKind::Kept => names_of(&state.held).any(|kept| kept == *name),
         };
         let mut removed = Vec::new();
         for name in self.folder.files.keys().filter(|name| !is_live(name)) {
@@ -457,7 +475,11 @@ impl Opening<'_> {
 }
 
 /// Reads the system collection as of `at`, and pins the named snapshots in `registry`.
-fn load_system(view: &Arc<View>, at: SeqNo, registry: &Arc<Registry>) -> Result<(Catalog, Named)> {
+pub(super) fn load_system(
+    view: &Arc<View>,
+    at: SeqNo,
+    registry: &Arc<Registry>,
+) -> Result<(Catalog, Named)> {
     let (mut catalog, mut named) = (Catalog::default(), Named::default());
     let end = CollectionId(CollectionId::SYSTEM.0 + 1).0.to_be_bytes();
     let scope = Scope {

@@ -49,6 +49,7 @@ pub struct Options {
     pub(super) access: Access,
     pub(super) compression: Compression,
     pub(super) max_open_files: usize,
+    pub(super) keep_logs: u64,
     pub(super) blob_threshold: usize,
     pub(super) blob_compression: Compression,
     pub(super) prefix_filter: usize,
@@ -73,6 +74,7 @@ impl Default for Options {
             access: Access::Mapped,
             compression: Compression::None,
             max_open_files: 1000,
+            keep_logs: 0,
             blob_threshold: 2 << 10,
             blob_compression: Compression::None,
             prefix_filter: 0,
@@ -159,6 +161,18 @@ impl Options {
     #[must_use]
     pub fn prefix_filter(mut self, bytes: usize) -> Self {
         self.prefix_filter = bytes;
+        self
+    }
+
+    /// Keeps logs that are flushed, for the [change feed](crate::Db::changes), up to so many bytes in
+    /// all: the oldest go first. Default 0: a log goes when it is flushed.
+    ///
+    /// What was written is held as long as its log is, over reopenings and crashes; an open with fewer
+    /// bytes removes what is too much. Cost: the bytes, a sync of each log, and after a crash a copy of
+    /// what was not flushed. A log that became a file of large values shares its bytes with it.
+    #[must_use]
+    pub fn keep_logs(mut self, bytes: u64) -> Self {
+        self.keep_logs = bytes;
         self
     }
 

@@ -71,6 +71,10 @@ pub struct Stats {
     pub blob_values: u64,
     /// Their bytes, as stored.
     pub blob_live_bytes: u64,
+    /// Logs that are kept for the change feed.
+    pub kept_logs: u64,
+    /// Bytes of them.
+    pub kept_log_bytes: u64,
     /// Segment and blob files that are open or mapped now.
     pub open_files: u64,
     /// Bytes of blocks in the cache.
@@ -179,6 +183,9 @@ impl Stats {
             Some(writing) => writing.ledger.lock().state().blobs.clone(),
             None => core.blobs.clone(),
         };
+        let kept = core.kept_logs();
+        stats.kept_logs = kept.len() as u64;
+        stats.kept_log_bytes = kept.iter().map(|log| log.length).sum();
         stats.blob_values = blobs.iter().map(|blob| blob.live_values()).sum();
         stats.blob_live_bytes = blobs.iter().map(|blob| blob.live_bytes()).sum();
         if let Some(writing) = &core.writing {
@@ -213,6 +220,8 @@ impl Stats {
             ("blob_bytes", self.blob_bytes),
             ("blob_values", self.blob_values),
             ("blob_live_bytes", self.blob_live_bytes),
+            ("kept_logs", self.kept_logs),
+            ("kept_log_bytes", self.kept_log_bytes),
             ("open_files", self.open_files),
             ("cache_bytes", self.cache_bytes),
             ("cache_hits", self.cache_hits),

@@ -274,6 +274,36 @@ impl Gate {
         self.waiting.fetch_sub(1, SeqCst);
     }
 
+    /// The same for at most so long; answers whether `done` said so. Where workers have no threads,
+    /// until none of them can make progress: time does not pass there by waiting.
+    pub fn wait_for(&self, env: &dyn Env, most: Duration, mut done: impl FnMut() -> bool) -> bool {
+        use std::sync::atomic::Ordering::SeqCst;
+        if !env.has_threads() {
+            while !done() {
+                if !env.help() {
+                    return false;
+                }
+            }
+            return true;
+        }
+        let end = env.now().saturating_add(most);
+        self.waiting.fetch_add(1, SeqCst);
+        std::sync::atomic::fence(SeqCst);
+        let mut turns = self.turns.lock();
+        let mut is_done = done();
+        while !is_done {
+            let left = end.saturating_sub(env.now());
+            if left.is_zero() {
+                break;
+            }
+            self.changed.wait_for(&mut turns, left);
+            is_done = done();
+        }
+        drop(turns);
+        self.waiting.fetch_sub(1, SeqCst);
+        is_done
+    }
+
     /// Makes all waiters look at their condition again. One load when nobody waits.
     pub fn open(&self) {
         use std::sync::atomic::Ordering::SeqCst;

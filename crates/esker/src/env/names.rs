@@ -1,4 +1,5 @@
-//! The names of a database's files: `log-000042`, `seg-000042`, `blob-000042`, `manifest-000042`.
+//! The names of a database's files: `log-000042`, `kept-000042`, `seg-000042`,
+//! `blob-000042`, `manifest-000042`.
 //!
 //! 1. The number has at least six digits, decimal, and no more zeros in front than that needs.
 //! 2. A name that is not exactly so is not Esker's, and is left alone (F-41).
@@ -20,6 +21,8 @@ pub enum FileKind {
     Blob,
     /// Which files are live.
     Manifest,
+    /// A log all of which is flushed, for the change feed.
+    Kept,
 }
 
 /// A file's name: what it holds, and its number.
@@ -31,11 +34,12 @@ pub struct FileName {
     pub id: FileId,
 }
 
-const KINDS: [(FileKind, &str); 4] = [
+const KINDS: [(FileKind, &str); 5] = [
     (FileKind::Log, "log-"),
     (FileKind::Segment, "seg-"),
     (FileKind::Blob, "blob-"),
     (FileKind::Manifest, "manifest-"),
+    (FileKind::Kept, "kept-"),
 ];
 
 impl FileKind {
@@ -63,6 +67,7 @@ impl fmt::Display for FileName {
             FileKind::Segment => "seg-",
             FileKind::Blob => "blob-",
             FileKind::Manifest => "manifest-",
+            FileKind::Kept => "kept-",
         };
         write!(f, "{prefix}{}", self.id)
     }

@@ -63,6 +63,17 @@ pub fn blob_of(
     }
 }
 
+/// The value of `entry`, of `frame` in log `log`, as the user gave it, however it is stored there.
+///
+/// Errors: `Corruption` naming file and offset; `Unsupported` for a codec of a newer format.
+pub fn value_of<'a>(log: FileId, frame: &Frame<'_>, entry: &Logged<'a>) -> Result<Cow<'a, [u8]>> {
+    // Of those that are stored as they are, nothing is as long as that.
+    match blob_of(log, frame, entry, usize::MAX)? {
+        None => Ok(Cow::Borrowed(entry.value)),
+        Some(blob) => decode(FileKind::Log.name(log), &blob, blob.address.offset(), entry.value),
+    }
+}
+
 /// The value of `blob`, which is stored at byte `at` of `file`; `bytes` is how long the file is.
 ///
 /// Cost: one system call, one pass for the digest, one more if it is compressed. The value owns its

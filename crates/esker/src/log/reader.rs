@@ -152,11 +152,11 @@ enum Stop {
 }
 
 /// What the entries of a frame say, taken together.
-struct Summary {
-    first: SeqNo,
-    last: SeqNo,
-    rising: bool,
-    mark: Option<Mark>,
+pub(super) struct Summary {
+    pub(super) first: SeqNo,
+    pub(super) last: SeqNo,
+    pub(super) rising: bool,
+    pub(super) mark: Option<Mark>,
 }
 
 impl LogReader {
@@ -469,7 +469,8 @@ impl LogReader {
     }
 }
 
-fn summarize(payload: &[u8], after: SeqNo, rules: Rules) -> Result<Summary, Bad> {
+/// Decodes all entries of a payload; their numbers rise if they do so from `after`.
+pub(super) fn summarize(payload: &[u8], after: SeqNo, rules: Rules) -> Result<Summary, Bad> {
     let mut summary = Summary { first: SeqNo::ZERO, last: after, rising: true, mark: None };
     let mut entries = Entries::new(payload);
     loop {

@@ -42,6 +42,8 @@ pub struct LogFile {
     append: Arc<dyn Append>,
     /// Below this offset all is durable, and all earlier logs are: what the next mark will say.
     durable: AtomicU64,
+    /// Its length and its last number, once it takes no more reservations.
+    ended: OnceLock<(u64, SeqNo)>,
     failed: OnceLock<Error>,
 }
 
@@ -69,8 +71,8 @@ impl LogFile {
     /// A log on a file that is already open and empty. `nonce` must be random: it tells this log's
     /// marks from those of any other.
     pub fn over(append: Arc<dyn Append>, id: FileId, nonce: u64) -> Arc<Self> {
-        let (durable, failed) = (AtomicU64::new(0), OnceLock::new());
-        Arc::new(Self { name: FileKind::Log.name(id), nonce, append, durable, failed })
+        let (durable, ended, failed) = Default::default();
+        Arc::new(Self { name: FileKind::Log.name(id), nonce, append, durable, ended, failed })
     }
 
     /// Begins the log, when its predecessor has closed to new reservations. Call it once.
@@ -115,6 +117,16 @@ impl LogFile {
     /// What [`note_durable`](LogFile::note_durable) was told.
     pub fn durable(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
+    }
+
+    /// Says that it takes no more reservations, and ends so.
+    pub fn end_at(&self, length: u64, last: SeqNo) {
+        self.ended.get_or_init(|| (length, last));
+    }
+
+    /// What [`end_at`](LogFile::end_at) was told.
+    pub fn ended(&self) -> Option<(u64, SeqNo)> {
+        self.ended.get().copied()
     }
 
     /// Cuts the file off at `length`, the end of its last frame, when every reservation is filled.

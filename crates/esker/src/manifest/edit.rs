@@ -16,6 +16,10 @@
 //!                                                  clean; created: if merge operands were folded
 //! total … dropped=… [created=…]                    only in the first transaction of a file
 //! closed log=N length=BYTES last=SEQ               a promise: log N is durable, and ends there
+//! keep log=N length=BYTES last=SEQ                 log N, all of which is flushed, is kept-N from now on
+//! forget SEQ                                       changes up to SEQ are not held any more; in a first
+//!                                                  transaction only if SEQ is not the flushed number
+//! bulk FIRST..LAST                                 only in the first transaction: not in any log
 //! clean                                            only in the first one: closed by its last user
 //! ```
 //!
@@ -27,6 +31,7 @@
 
 use super::addresses::{parse_intervals, parse_list, write_intervals, write_list};
 use super::blobs::LiveBlob;
+use super::held::Bulk;
 use super::line::{canonical, escape, unescape};
 use crate::base::blob::Address;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -130,6 +135,8 @@ pub(super) struct Whole {
     pub(super) tick: Option<u64>,
     /// When values died in each blob file.
     pub(super) ticks: Vec<Ticks>,
+    /// Writes that never were in a log.
+    pub(super) bulks: Vec<Bulk>,
     /// The database was closed by its last user.
     pub(super) clean: Option<()>,
 }
@@ -182,6 +189,10 @@ pub struct Edit {
     pub balance: Option<Balance>,
     /// A promise about a live log; holds until the log is not needed any more.
     pub closed: Option<Closed>,
+    /// Logs that were live before, and are kept for the change feed under another name.
+    pub keep: Vec<Closed>,
+    /// Changes up to here are not held any more; kept logs that end there or below are not needed.
+    pub forget: Option<SeqNo>,
 }
 
 impl fmt::Display for Reason {
@@ -226,9 +237,13 @@ impl Edit {
             format!("total {all} dropped={dropped}{}", created_field(created))
         };
         lines.extend(whole.total.map(total));
-        lines.extend(self.closed.map(|Closed { log, length, last }| {
-            format!("closed log={log} length={length} last={last}")
-        }));
+        let ends = |word: &str, Closed { log, length, last }: &Closed| {
+            format!("{word} log={log} length={length} last={last}")
+        };
+        lines.extend(self.closed.iter().map(|closed| ends("closed", closed)));
+        lines.extend(self.keep.iter().map(|log| ends("keep", log)));
+        lines.extend(self.forget.map(|seq| format!("forget {seq}")));
+        lines.extend(whole.bulks.iter().map(|(first, last)| format!("bulk {first}..{last}")));
         lines.extend(whole.clean.map(|()| "clean".to_owned()));
         lines
     }
@@ -272,10 +287,12 @@ impl Edit {
                 once(&mut whole.total, Total { all, dropped, created }, text)?;
             }
             "closed" => {
-                let log = parse_file_id(fields.named("log")?).ok_or_else(|| fields.bad())?;
-                let (length, last) = (fields.number("length")?, fields.seq("last")?);
-                once(&mut self.closed, Closed { log, length, last }, text)?;
+                let closed = take_closed(&mut fields)?;
+                once(&mut self.closed, closed, text)?;
             }
+            "keep" => self.keep.push(take_closed(&mut fields)?),
+            "forget" => once(&mut self.forget, fields.seq("")?, text)?,
+            "bulk" => whole.bulks.push(fields.seqs("")?),
             word => return Err(unsupported("line", word)),
         }
         fields.finish()
@@ -363,11 +380,7 @@ fn take_add(fields: &mut Fields<'_>) -> Result<Placed> {
     let id = fields.file(FileKind::Segment)?;
     let (bytes, entries) = (fields.number("bytes")?, fields.number("entries")?);
     let (deletes, range_deletes) = (fields.number("deletes")?, fields.number("range-deletes")?);
-    let (seq_min, seq_max) = fields
-        .named("seq")?
-        .split_once("..")
-        .and_then(|(min, max)| Some((parse_seq(min)?, parse_seq(max)?)))
-        .ok_or_else(|| fields.bad())?;
+    let (seq_min, seq_max) = fields.seqs("seq")?;
     let setsum = fields.setsum("setsum")?;
     let (smallest, largest) = (fields.key("smallest")?, fields.key("largest")?);
     let blob_bytes = if fields.is_next("blob-bytes") { fields.positive("blob-bytes")? } else { 0 };
@@ -395,6 +408,12 @@ fn take_expiries(fields: &mut Fields<'_>) -> Result<Expiries> {
     let count = fields.positive("expiring")?;
     let mut time = |name| fields.number(name).map(Time);
     Ok(Expiries { count, first: time("first")?, half: time("half")?, last: time("last")? })
+}
+
+fn take_closed(fields: &mut Fields<'_>) -> Result<Closed> {
+    let log = parse_file_id(fields.named("log")?).ok_or_else(|| fields.bad())?;
+    let (length, last) = (fields.number("length")?, fields.seq("last")?);
+    Ok(Closed { log, length, last })
 }
 
 fn take_balance(fields: &mut Fields<'_>) -> Result<Balance> {
@@ -491,6 +510,12 @@ impl<'a> Fields<'a> {
         parse_seq(self.named(name)?).ok_or_else(|| self.bad())
     }
 
+    fn seqs(&mut self, name: &str) -> Result<(SeqNo, SeqNo)> {
+        let seqs = self.named(name)?.split_once("..");
+        let seqs = seqs.and_then(|(first, last)| Some((parse_seq(first)?, parse_seq(last)?)));
+        seqs.ok_or_else(|| self.bad())
+    }
+
     fn setsum(&mut self, name: &str) -> Result<Setsum> {
         let text = self.named(name)?;
         let setsum = Setsum::from_hex(text).filter(|setsum| setsum.to_string() == text);
@@ -584,12 +609,15 @@ mod tests {
             next_file: Some(FileId(43)),
             balance: Some(balance),
             closed: Some(Closed { log: FileId(9), length: 1234, last: SeqNo(150) }),
+            keep: vec![Closed { log: FileId(5), length: 77, last: SeqNo(60) }],
+            forget: Some(SeqNo(40)),
         };
         let (all, dropped, created) = (Setsum(u128::MAX), Setsum(0), Setsum(6));
         let total = Some(Total { all, dropped, created });
         let logs = vec![FileId(7), FileId(9)];
         let ticks = vec![Ticks { file: FileId(41), up1: 9, up2: 7 }];
-        (edit, Whole { total, logs, tick: Some(12), ticks, clean: Some(()) })
+        let bulks = vec![(SeqNo(61), SeqNo(70))];
+        (edit, Whole { total, logs, tick: Some(12), ticks, bulks, clean: Some(()) })
     }
 
     #[test]
@@ -637,6 +665,9 @@ mod tests {
             ),
             format!("total {} dropped={zeros}0 created={zeros}6", "f".repeat(32)),
             "closed log=000009 length=1234 last=150".to_owned(),
+            "keep log=000005 length=77 last=60".to_owned(),
+            "forget 40".to_owned(),
+            "bulk 61..70".to_owned(),
             "clean".to_owned(),
         ];
         assert_eq!(edit.lines(&whole), want);
@@ -670,7 +701,7 @@ mod tests {
             let renamed = lines.iter().filter(|line| line.contains(&format!(" {field}=")));
             odd.extend(renamed.map(|line| line.replace(field, "colour")));
         }
-        assert_eq!(odd.len(), 8);
+        assert_eq!(odd.len(), 9);
         odd.extend(lines);
         odd.push("colour red".into());
         odd.push("balance colour in=0".into());
@@ -702,6 +733,10 @@ mod tests {
         let dead = |from: &str, to: &str| edit.lines(&whole)[6].replace(from, to);
         let odd = [
             "flushed 72057594037927936".to_owned(),
+            "forget 72057594037927936".into(),
+            "bulk 61".into(),
+            "bulk 61..".into(),
+            "keep log=5 length=77 last=60".into(),
             "log 7".into(),
             "remove log-000003".into(),
             "total zz dropped=0".into(),

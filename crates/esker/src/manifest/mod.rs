@@ -39,6 +39,7 @@
 mod addresses;
 pub mod blobs;
 pub mod edit;
+pub mod held;
 pub mod line;
 pub mod read;
 pub mod state;
@@ -46,6 +47,7 @@ pub mod store;
 
 pub use blobs::{Blobs, LiveBlob};
 pub use edit::{Balance, Closed, Dead, Edit, Placed, Reason};
+pub use held::Held;
 pub use read::{ReadReport, Step, audit, describe};
 pub use state::{Run, State};
 pub use store::Store;

@@ -18,7 +18,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
-use super::edit::{Balance, Dead, Edit, Whole};
+use super::edit::{Balance, Closed, Dead, Edit, Whole};
 use super::line::{Chain, Mismatch, canonical, claims_end};
 use super::state::State;
 use crate::base::coding::to_u64;
@@ -468,6 +468,13 @@ impl fmt::Display for Step<'_> {
         if let Some(closed) = &self.edit.closed {
             let (log, length, last) = (FileKind::Log.name(closed.log), closed.length, closed.last);
             writeln!(f, "  closed   {log} ends at byte {length} with number {last}")?;
+        }
+        for Closed { log, length, last } in &self.edit.keep {
+            let name = FileKind::Kept.name(*log);
+            writeln!(f, "  kept     {name}, {length} bytes of changes up to number {last}")?;
+        }
+        if let Some(gone) = self.edit.forget {
+            writeln!(f, "  forgot   changes up to number {gone}")?;
         }
         let State { runs, log_min, flushed, next_file, .. } = self.state;
         let segments = self.state.segments().count();

@@ -22,6 +22,7 @@
 
 use super::blobs::{Blobs, LiveBlob, sum_removed};
 use super::edit::{Balance, Closed, Dead, Edit, Placed, Reason, Ticks, Total, Whole};
+use super::held::Held;
 use crate::base::blob::Address;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};
@@ -96,6 +97,8 @@ pub struct State {
     /// The database was closed by its last user. The first edit takes it back; whoever opens it for
     /// writing does so in the manifest it creates.
     pub clean: bool,
+    /// What a change feed can still be given.
+    pub held: Held,
 }
 
 impl State {
@@ -151,7 +154,8 @@ impl State {
         check_balance(flushed, edit, sum_in)?;
         next.check_descent(&removed, &edit.add)?;
         next.check_arrival(flushed, edit)?;
-        next.raise(edit)?;
+        let left = next.raise(edit)?;
+        next.held.apply(edit, &left, next.flushed)?;
         next.put_in(&edit.add)?;
         next.tick = next.tick.saturating_add(1);
         next.blobs.apply(edit, next.next_file, next.tick)?;
@@ -193,6 +197,7 @@ impl State {
         }
         (state.dropped, state.created) = (total.dropped, total.created);
         state.closed = edit.closed;
+        state.held = Held::restore(edit, &whole.bulks, state.flushed)?;
         state.clean = whole.clean.is_some();
         if state.total() != total.all {
             return Err(refused("chain", "present + dropped - created", total.all, state.total()));
@@ -214,6 +219,8 @@ impl State {
             flushed: Some(self.flushed),
             next_file: Some(self.next_file),
             closed: self.closed,
+            keep: self.held.logs.clone(),
+            forget: Some(self.held.gone).filter(|gone| *gone != self.flushed),
             ..Edit::default()
         };
         let total = Some(Total { all: self.total(), dropped: self.dropped, created: self.created });
@@ -223,7 +230,8 @@ impl State {
             let LiveBlob { up1, up2, .. } = **blob;
             Ticks { file: blob.meta.id, up1, up2 }
         });
-        (edit, Whole { total, logs: self.logs.clone(), tick, ticks: ticks.collect(), clean })
+        let (logs, bulks) = (self.logs.clone(), self.held.bulks.clone());
+        (edit, Whole { total, logs, tick, ticks: ticks.collect(), bulks, clean })
     }
 
     /// Removes segments and returns them with the age of their runs.
@@ -296,16 +304,17 @@ impl State {
         Ok(())
     }
 
-    /// Sets the numbers that only rise, and what is said of logs.
-    fn raise(&mut self, edit: &Edit) -> Result<()> {
+    /// Sets the numbers that only rise, and what is said of logs; answers those that are not live any
+    /// more.
+    fn raise(&mut self, edit: &Edit) -> Result<Vec<FileId>> {
         raise(&mut self.log_min, edit.log_min, "log")?;
         raise(&mut self.flushed, edit.flushed, "flushed")?;
         raise(&mut self.next_file, edit.next_file, "next-file")?;
         let log_min = self.log_min;
-        self.logs.retain(|log| *log >= log_min);
+        let left = self.logs.extract_if(.., |log| *log < log_min).collect();
         edit.add_log.map_or(Ok(()), |log| self.add_log(log))?;
         self.closed = edit.closed.or(self.closed).filter(|closed| self.logs.contains(&closed.log));
-        Ok(())
+        Ok(left)
     }
 
     fn add_log(&mut self, log: FileId) -> Result<()> {

@@ -11,6 +11,7 @@
 //! | `scans` | failing fast, keys alone, what was removed, seeks |
 //! | `settings` | what is set for a collection: kept, changed, and used where it is written |
 //! | `snapshots` | snapshots hold; iterators and values outlive the database |
+//! | `feed` | who follows beside writers gets every batch, once, in order, until the database closes |
 //! | `history` | named snapshots: kept over everything, by name, as of collections that went |
 //! | `ingest` | sorted pairs past log and memory: order, snapshots, threads, what is refused |
 //! | `json` | pairs as JSON Lines, out and in; with the feature of that name |
@@ -32,6 +33,7 @@ mod care;
 mod collections;
 mod copies;
 mod expiry;
+mod feed;
 mod folders;
 mod history;
 mod ingest;

@@ -218,6 +218,7 @@ mod tests {
         let edit = Edit {
             add: vec![Placed { level: 0, run: 13, meta }],
             flushed: Some(SeqNo(2)),
+            forget: Some(SeqNo(2)),
             next_file: Some(FileId(50)),
             balance: Some(balance),
             ..Edit::default()

@@ -6,16 +6,19 @@
 //!                                                     were removed
 //!   segment   verifies whole ─▶ its cursor          else ─▶ what is left of it
 //!   log       frame by frame, over damage to the next whole frame ─▶ memtables
-//!   blob      looked into value by value
+//!   blob      looked into value by value; so are kept logs
 //! ```
 //!
 //! 1. Nothing in the folder is changed.
 //! 2. A file of a newer format ends it: nobody here knows what it holds.
-//! 3. With a trusted manifest, frames that it says are flushed are skipped: they are in segments, or
+//! 3. No entry is taken from a kept log: all of them are in segments, or were dropped or folded since, and
+//!    an operand that was folded must not be there twice. Only large values are looked for in it.
+//! 4. With a trusted manifest, frames that it says are flushed are skipped: they are in segments, or
 //!    were dropped. Without, everything counts: what is there twice is taken once.
 
 use super::super::checkpoint::files_of;
 use super::super::folder;
+use super::super::keep::names_of;
 use super::super::options::Options;
 use super::super::report::Damage;
 use super::union::{Owned, Pile};
@@ -107,9 +110,9 @@ impl Bag {
             match name.kind {
                 FileKind::Segment => bag.segment(options, env, dir, name, &said)?,
                 FileKind::Log => bag.log(options, env, dir, name, &said)?,
-                FileKind::Blob | FileKind::Manifest => {}
+                FileKind::Blob | FileKind::Kept | FileKind::Manifest => {}
             }
-            if matches!(name.kind, FileKind::Blob | FileKind::Log) {
+            if matches!(name.kind, FileKind::Blob | FileKind::Kept | FileKind::Log) {
                 let added = bag.values.add(&**env, dir, name);
                 bag.note(name, added)?;
             }
@@ -119,13 +122,13 @@ impl Bag {
         Ok(bag)
     }
 
-    /// Files that must be kept: those in which something could not be read, and all blob files if
-    /// entries were lost.
+    /// Files that must be kept: those in which something could not be read, and all blob files and kept
+    /// logs if entries were lost.
     pub(super) fn aside(&self) -> Vec<FileName> {
         let lost = self.damaged.iter().any(|name| name.kind == FileKind::Segment);
         let is_kept = |name: &&FileName| {
-            let is_blob = name.kind == FileKind::Blob;
-            self.damaged.contains(name) || self.values.is_damaged(**name) || is_blob && lost
+            let may_help = matches!(name.kind, FileKind::Blob | FileKind::Kept);
+            self.damaged.contains(name) || self.values.is_damaged(**name) || may_help && lost
         };
         self.all.iter().filter(is_kept).copied().collect()
     }
@@ -213,12 +216,13 @@ impl Bag {
         missing.is_empty() && odd.is_empty()
     }
 
-    /// The files that take part: segments, then blob files, then logs, each ascending.
+    /// The files that take part: segments, then blob files, logs, kept logs, each ascending.
     fn choose(&self, said: &Said) -> Vec<FileName> {
         let mut chosen: Vec<FileName> = match &said.state {
             Some(state) => {
                 let files = files_of(state).map(|(name, _)| name);
-                files.chain(state.logs.iter().map(|id| FileKind::Log.name(*id))).collect()
+                let logs = state.logs.iter().map(|id| FileKind::Log.name(*id));
+                files.chain(logs).chain(names_of(&state.held)).collect()
             }
             None => {
                 let live = |name: &&FileName| !said.removed.contains(name);
@@ -229,7 +233,8 @@ impl Bag {
             FileKind::Segment => 0,
             FileKind::Blob => 1,
             FileKind::Log => 2,
-            FileKind::Manifest => 3,
+            FileKind::Kept => 3,
+            FileKind::Manifest => 4,
         };
         chosen.retain(|name| name.kind != FileKind::Manifest);
         chosen.sort_by_key(|name| (order(name), name.id));

@@ -318,6 +318,7 @@ impl Repair<'_> {
             add: segments.chain(catalog).collect(),
             add_blobs: blobs,
             flushed: Some(last.max(flushed)),
+            forget: Some(last.max(flushed)),
             next_file: Some(self.next.max(addressed.next())),
             balance: Some(Balance {
                 input: sum,

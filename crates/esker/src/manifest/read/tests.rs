@@ -6,6 +6,7 @@ use super::super::store::Store;
 use super::*;
 use crate::base::id::SeqNo;
 use crate::env::sim::Sim;
+use crate::manifest::Held;
 use proptest::prelude::*;
 
 const DIR: &str = "db";
@@ -412,7 +413,7 @@ fn a_small_manifest_reads_as_documented() {
     let (sim, env) = world();
     let mut state = State::default();
     state.apply(&flush(vec![placed(0, 2, meta(3, ("a", "b"), (1, 9)))], 1)).unwrap();
-    state.next_file = FileId(7);
+    (state.next_file, state.held) = (FileId(7), Held::nothing(SeqNo(9)));
     let mut store = Store::create(&env, dir(), FileId(6), &state).unwrap();
     let edit = Edit { flushed: Some(SeqNo(9)), log_min: Some(FileId(4)), ..Edit::default() };
     store.append(&edit).unwrap();
