@@ -14,6 +14,7 @@
 //! esker repair DB                                     esker import DB C < LINES
 //! esker snapshot DB NAME [--forget]                   esker revert DB NAME
 //! esker snapshots DB [--json]                         get, scan, count, export: [--at NAME]
+//! esker watch DB [--from N]
 //! ```
 //!
 //! 1. Exit 0: done. 1: `get` found nothing, `verify`, `audit`, `backup` or `repair` damage. 2: an error, told in one line on

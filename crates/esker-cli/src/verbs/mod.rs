@@ -24,6 +24,7 @@ mod snapshots;
 mod stats;
 mod unload;
 mod verify;
+mod watch;
 
 use crate::failure::{Outcome, Result};
 use clap::Subcommand;
@@ -44,6 +45,7 @@ pub(crate) enum Verb {
     Snapshot(snapshot::Snapshot),
     Snapshots(snapshots::Snapshots),
     Revert(revert::Revert),
+    Watch(watch::Watch),
     Stats(stats::Stats),
     Verify(verify::Verify),
     Audit(audit::Audit),
@@ -73,6 +75,7 @@ pub(crate) fn run(verb: Verb) -> Result<Outcome> {
         Verb::Snapshot(verb) => verb.run(),
         Verb::Snapshots(verb) => verb.run(),
         Verb::Revert(verb) => verb.run(),
+        Verb::Watch(verb) => verb.run(),
         Verb::Stats(verb) => verb.run(),
         Verb::Verify(verb) => verb.run(),
         Verb::Audit(verb) => verb.run(),

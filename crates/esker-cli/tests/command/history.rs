@@ -1,4 +1,4 @@
-//! Named snapshots: given, listed, forgotten, gone back to.
+//! Named snapshots: given, listed, forgotten, gone back to; and what was done, line by line.
 
 use crate::bench::Bench;
 
@@ -65,4 +65,32 @@ fn a_revert_brings_everything_back_and_says_how_much() {
     assert_eq!(bench.run("scan db another").ok(), "k\tv\n");
     let error = bench.run("revert db never").error();
     assert!(error.contains("snapshot \"never\" is not there"), "{error}");
+}
+
+#[test]
+fn what_was_committed_is_written_line_by_line() {
+    let bench = Bench::new();
+    bench.run("put db c a 1").ok();
+    bench.run("put db c b 2").ok();
+    bench.run("rm db c a").ok();
+    bench.run("snapshot db one").ok();
+    let lines = bench.run("watch db").ok();
+    let actions: Vec<_> = lines.lines().map(|line| field(line, "action")).collect();
+    assert_eq!(actions, ["\"named\"", "\"put\"", "\"put\"", "\"remove\"", "\"snapshot\""]);
+    let put = lines.lines().nth(2).expect("a put");
+    assert!(put.ends_with("\"path\":\"c\",\"key\":\"b\",\"value\":\"2\"}"), "{put}");
+    let rest = bench.run(&format!("watch db --from {}", field(put, "batch"))).ok();
+    assert_eq!(rest.lines().collect::<Vec<_>>(), lines.lines().skip(2).collect::<Vec<_>>());
+    let ahead = bench.run("watch db --from 99999").ok();
+    assert_eq!(ahead, "");
+    bench.run("snapshot db one --forget").ok();
+    let error = bench.run("watch db --from 1").error();
+    assert!(error.contains("not held any more: want a number from"), "{error}");
+    assert!(bench.run("watch nowhere").error().contains("nowhere"));
+}
+
+/// What a line of JSON has in a field.
+fn field<'a>(line: &'a str, name: &str) -> &'a str {
+    let (_, rest) = line.split_once(&format!("\"{name}\":")).expect("the field");
+    rest.split([',', '}']).next().unwrap_or_default()
 }
