@@ -203,7 +203,7 @@ impl Play<'_> {
                 self.world.advance(std::time::Duration::from_millis(*ms));
                 self.world.settle();
             }
-            Step::Reopen | Step::Kill => {
+            Step::Reopen => {
                 session.count_large(&TALLY);
                 let closed = self.session.take().map_or(Ok(()), |session| session.db.close());
                 if !survived(&self.world, closed)? {
@@ -212,7 +212,7 @@ impl Play<'_> {
                 self.story.promised();
                 return self.open();
             }
-            _ => {}
+            Step::Get(..) | Step::Walk(_) => {}
         }
         Ok(!self.world.is_dead())
     }
@@ -441,7 +441,6 @@ fn diet(dice: &mut Dice) -> Diet {
     let plain = Diet {
         write: 60,
         read: 0,
-        snapshot: 0,
         maintain: 18,
         help: 12,
         reopen: 6,

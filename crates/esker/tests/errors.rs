@@ -271,7 +271,6 @@ impl Use {
                 self.close()?;
                 self.open()
             }
-            _ => Ok(()),
         }
     }
 
@@ -462,7 +461,6 @@ fn one(seed: u64) -> Checked {
     let diet = Diet {
         write: 50,
         read: 15,
-        snapshot: 0,
         maintain: 20,
         help: 12,
         reopen: 6,
@@ -517,7 +515,6 @@ fn a_full_disk_refuses_and_work_goes_on_when_there_is_space() {
         let diet = Diet {
             write: 80,
             read: 5,
-            snapshot: 0,
             maintain: 6,
             help: 8,
             reopen: 1,

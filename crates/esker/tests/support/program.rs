@@ -132,19 +132,8 @@ pub enum Step {
     /// Pairs of one collection, their keys ascending, as one ingest.
     Ingest(Vec<Change>),
     Create(Which),
-    /// A point read and a look whether it is there.
     Get(Which, KeyBytes),
-    /// The first and last pair.
-    Ends(Which),
     Walk(Walk),
-    /// Takes a snapshot.
-    Snapshot,
-    /// Reads from the snapshot with this number, modulo how many there are.
-    Look(usize, Walk, KeyBytes),
-    Release(usize),
-    /// Makes an iterator that stays, and later takes from it.
-    Begin(Walk),
-    Take(usize, usize),
     Flush,
     Compact,
     Sync,
@@ -155,19 +144,6 @@ pub enum Step {
     Advance(u64),
     /// Closes and opens.
     Reopen,
-    /// The process dies; what it wrote is there.
-    Kill,
-    /// Opens another database handle for reading, after closing, and looks.
-    ReadOnly,
-    Verify,
-    Checksum,
-}
-
-impl Step {
-    /// Whether it may change the state.
-    pub fn writes(&self) -> bool {
-        matches!(self, Self::Write { .. } | Self::Ingest(_) | Self::Create(_))
-    }
 }
 
 /// How often a kind of step comes, in parts of their sum.
@@ -175,7 +151,6 @@ impl Step {
 pub struct Diet {
     pub write: u64,
     pub read: u64,
-    pub snapshot: u64,
     pub maintain: u64,
     pub help: u64,
     pub reopen: u64,
@@ -315,30 +290,17 @@ impl Author {
     }
 
     fn read(&mut self) -> Step {
-        match self.dice.below(20) {
-            0..=11 => Step::Get(self.which(), self.key()),
-            12 | 13 => Step::Ends(self.which()),
-            14 => Step::Begin(self.walk()),
-            15 => Step::Take(self.dice.index(8), self.dice.index(20)),
-            _ => Step::Walk(self.walk()),
-        }
-    }
-
-    fn snapshot(&mut self) -> Step {
-        match self.dice.below(5) {
-            0 | 1 => Step::Snapshot,
-            2 => Step::Release(self.dice.index(8)),
-            _ => Step::Look(self.dice.index(8), self.walk(), self.key()),
+        match self.dice.below(3) {
+            0 => Step::Walk(self.walk()),
+            _ => Step::Get(self.which(), self.key()),
         }
     }
 
     fn maintain(&mut self) -> Step {
-        match self.dice.below(12) {
+        match self.dice.below(10) {
             0..=3 => Step::Flush,
             4 | 5 => Step::Compact,
             6..=8 => Step::Sync,
-            9 => Step::Verify,
-            10 => Step::Checksum,
             _ => Step::Create(self.which()),
         }
     }
@@ -353,17 +315,9 @@ impl Author {
         }
     }
 
-    fn reopen(&mut self) -> Step {
-        match self.dice.below(8) {
-            0..=3 => Step::Reopen,
-            4 => Step::ReadOnly,
-            _ => Step::Kill,
-        }
-    }
-
     fn step(&mut self) -> Step {
-        let Diet { write, read, snapshot, maintain, help, reopen, .. } = self.diet;
-        let mut dice = self.dice.below(write + read + snapshot + maintain + help + reopen);
+        let Diet { write, read, maintain, help, reopen, .. } = self.diet;
+        let mut dice = self.dice.below(write + read + maintain + help + reopen);
         let mut is = |weight: u64| {
             let hit = dice < weight;
             dice = dice.wrapping_sub(weight);
@@ -373,14 +327,12 @@ impl Author {
             self.write()
         } else if is(read) {
             self.read()
-        } else if is(snapshot) {
-            self.snapshot()
         } else if is(maintain) {
             self.maintain()
         } else if is(help) {
             self.help()
         } else {
-            self.reopen()
+            Step::Reopen
         }
     }
 }
