@@ -71,20 +71,18 @@ impl Run {
             What::IfAbsent { key, val } => self.if_absent(at, key, *val),
             What::Update { key, with } => self.update(at, key, *with),
             What::PopFirst => {
-                let first = self.now().now.pairs(at.0).first_key_value();
-                let first = first.map(|(key, val)| (key.clone(), *val));
+                let first = self.now().now.pairs(at.0).pop_first();
                 self.pop(at.0, first, || at.1.pop_first())
             }
             What::PopLast => {
-                let last = self.now().now.pairs(at.0).last_key_value();
-                let last = last.map(|(key, val)| (key.clone(), *val));
+                let last = self.now().now.pairs(at.0).pop_last();
                 self.pop(at.0, last, || at.1.pop_last())
             }
         }
     }
 
     fn has(&self, number: Number, key: &KeyBytes) -> Option<Val> {
-        self.now().now.pairs(number).get(key).copied()
+        self.now().now.get(number, key)
     }
 
     fn swap(

@@ -71,6 +71,10 @@ impl Work {
 fn push(batch: &mut WriteBatch, to: &Collection, change: &Change) -> esker::Result<()> {
     match change {
         Change::Put(key, val) => batch.insert(to, &key.0, val.bytes()),
+        Change::PutFor(key, val, life) => {
+            batch.insert_with_ttl(to, &key.0, val.bytes(), life.span())
+        }
+        Change::PutUntil(..) => unreachable!("of transactions alone"),
         Change::Merge(key, val) => batch.merge(to, &key.0, Mix::operand(*val)),
         Change::Remove(key) => batch.remove(to, &key.0),
         Change::RemoveMany(Many::All) => batch.clear(to),

@@ -44,7 +44,7 @@ impl Author {
                 _ => Care::Doom(1 + self.dice.below(60), loss),
             };
         }
-        match self.dice.below(22) {
+        match self.dice.below(24) {
             0..=4 => Care::Flush,
             5..=7 => Care::Compact,
             8..=10 => Care::Sync,
@@ -52,9 +52,9 @@ impl Author {
             12 => Care::Checksum,
             13 => Care::Compare,
             14 => Care::Settle,
-            // Ten years at once change nothing (F-45).
+            // Ten years at once change nothing but what expires (F-45).
             15 if self.dice.one_in(20) => Care::Advance(10 * 365 * 86_400_000),
-            15 | 16 => Care::Advance(self.dice.below(1000)),
+            15..=18 => Care::Advance(self.dice.below(1000)),
             _ => Care::Help(1 + self.dice.below(4) as u8),
         }
     }
@@ -87,7 +87,12 @@ impl Run {
             Care::Compare => self.compare()?,
             Care::Help(units) => (0..*units).for_each(|_| _ = self.help()),
             Care::Settle => self.world.settle(),
-            Care::Advance(ms) => self.world.advance(Duration::from_millis(*ms)),
+            Care::Advance(ms) => {
+                let before = self.now().now.len();
+                self.world.advance(Duration::from_millis(*ms));
+                self.tell_time();
+                TALLY.add("values expired", (before - self.now().now.len()) as u64);
+            }
             Care::Reopen => {
                 self.end()?;
                 self.begin_again()?;

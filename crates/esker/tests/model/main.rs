@@ -102,6 +102,7 @@ fn a_database_behaves_as_maps_that_remember_every_version() {
             "transactions committed",
             "transactions that lost",
             "transactions that only read",
+            "values expired",
             "walks interrupted",
             "worlds that died in a step",
             "writes refused",

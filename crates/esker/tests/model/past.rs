@@ -108,13 +108,13 @@ impl Run {
         match (view, moment.number(path)) {
             (None, None) => {}
             (Some(view), Some(number)) => {
-                Eye::Then(&view).check(glance, moment.pairs(number), &mut self.dice)?;
+                Eye::Then(&view).check(glance, (moment, number), &mut self.dice)?;
             }
             (view, number) => return Err(format!("{path:?} was {number:?}, not {view:?}").into()),
         }
         let Some((number, collection)) = now else { return Ok(()) };
         let view = collection.at(snapshot);
-        Ok(Eye::Then(&view).check(glance, moment.pairs(number), &mut self.dice)?)
+        Ok(Eye::Then(&view).check(glance, (moment, number), &mut self.dice)?)
     }
 
     fn look_back(&mut self, index: usize, handle: usize, glance: &Glance) -> Done {
@@ -124,7 +124,7 @@ impl Run {
             return Ok(());
         };
         let view = handle.at(snapshot);
-        Ok(Eye::Then(&view).check(glance, moment.pairs(*number), &mut self.dice)?)
+        Ok(Eye::Then(&view).check(glance, (moment, *number), &mut self.dice)?)
     }
 
     /// What a key was at each named snapshot, oldest first.
@@ -141,7 +141,7 @@ impl Run {
             return Err(format!("versions at {names:?}, want {wanted:?}").into());
         }
         for ((name, value), (_, (_, moment))) in found.iter().zip(want) {
-            let want = moment.pairs(number).get(key).copied();
+            let want = moment.get(number, key);
             same_value(value.as_deref(), want).map_err(|told| format!("at {name:?}: {told}"))?;
         }
         Ok(())

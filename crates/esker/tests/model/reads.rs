@@ -1,7 +1,7 @@
 //! Reads of the present, and what all reads of one moment have in common.
 
 use super::run::{Done, Run};
-use super::state::{Pairs, Span};
+use super::state::{Moment, Number, Span};
 use super::steps::{Author, Path};
 use super::walks::{Walk, Walker};
 use crate::support::Dice;
@@ -9,6 +9,7 @@ use crate::support::reference::{KeyBytes, Many};
 use crate::support::session::{same_pair, same_parts, same_value, slice, text};
 use esker::{Collection, Range, View};
 use std::ops::Bound;
+use std::time::{Duration, SystemTime};
 
 #[derive(Clone, Debug)]
 pub enum Read {
@@ -75,9 +76,15 @@ impl Eye<'_> {
     }
 
     /// Whether a glance shows `want`.
-    pub fn check(&self, glance: &Glance, want: &Pairs, dice: &mut Dice) -> Result<(), String> {
+    pub fn check(
+        &self,
+        glance: &Glance,
+        (moment, number): (&Moment, Number),
+        dice: &mut Dice,
+    ) -> Result<(), String> {
+        let want = &moment.pairs(number);
         match glance {
-            Glance::Get(key) => self.get(key, want, dice),
+            Glance::Get(key) => self.get(key, (moment, number), dice),
             Glance::Ends => {
                 let (first, last) = (both!(self, it => it.first()), both!(self, it => it.last()));
                 let ends = [(first, want.first_key_value()), (last, want.last_key_value())];
@@ -104,12 +111,23 @@ impl Eye<'_> {
         }
     }
 
-    fn get(&self, key: &KeyBytes, want: &Pairs, dice: &mut Dice) -> Result<(), String> {
-        let want = want.get(key).copied();
+    fn get(
+        &self,
+        key: &KeyBytes,
+        (moment, number): (&Moment, Number),
+        dice: &mut Dice,
+    ) -> Result<(), String> {
+        let want = moment.get(number, key);
         let found = both!(self, it => it.get(&key.0)).map_err(text)?;
         same_value(found.as_deref(), want)?;
         if both!(self, it => it.contains_key(&key.0)).map_err(text)? != want.is_some() {
             return Err(format!("contains_key is wrong, want {want:?}"));
+        }
+        let expires = both!(self, it => it.expires_at(&key.0)).map_err(text)?;
+        let expiry = want.and_then(|_| moment.expiry(number, key));
+        let until = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        if expires != expiry.map(until) {
+            return Err(format!("it expires at {expires:?}, want {expiry:?}"));
         }
         if dice.one_in(4) {
             let reader = both!(self, it => it.reader(&key.0)).map_err(text)?;
@@ -126,15 +144,13 @@ impl Run {
             Read::At(path, glance) => {
                 let Some((number, collection)) = self.existing(path)? else { return Ok(()) };
                 let state = self.now().clone();
-                let pairs = state.now.pairs(number);
-                Ok(Eye::Now(&collection).check(glance, pairs, &mut self.dice)?)
+                Ok(Eye::Now(&collection).check(glance, (&state.now, number), &mut self.dice)?)
             }
             Read::Gone(index, glance) => {
                 let state = self.now().clone();
                 let gone = self.gone.get(index % self.gone.len().max(1));
                 let Some((collection, number)) = gone else { return Ok(()) };
-                let pairs = state.now.pairs(*number);
-                Ok(Eye::Now(collection).check(glance, pairs, &mut self.dice)?)
+                Ok(Eye::Now(collection).check(glance, (&state.now, *number), &mut self.dice)?)
             }
             Read::Estimate(path, keys) => self.estimate(path, keys),
         }

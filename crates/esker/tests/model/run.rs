@@ -69,7 +69,7 @@ impl Run {
     pub fn start(setup: Setup, seed: u64) -> Result<Self, String> {
         let world = setup.world(seed);
         let db = setup.options(&world).open(dir()).map_err(text)?;
-        Ok(Self {
+        let run = Self {
             setup,
             dice: Dice::new(seed),
             world,
@@ -82,7 +82,14 @@ impl Run {
             clients: Vec::new(),
             kept: Kept::default(),
             doom: Loss::None,
-        })
+        };
+        run.tell_time();
+        Ok(run)
+    }
+
+    /// Has the reference know what time it is.
+    pub fn tell_time(&self) {
+        self.now().now.clock.set(self.world.unix_time());
     }
 
     /// Does a step, and what it leads to.

@@ -62,13 +62,15 @@ impl Shown {
 
     /// What is another than the reference has it, if anything is.
     pub fn against(&self, state: &State) -> Checked {
-        same_names("collections", self.rooms.keys(), state.now.rooms().map(|(path, _)| path))?;
-        for (path, room) in state.now.rooms() {
+        same_names("collections", self.rooms.keys(), state.now.all().map(|(path, _)| path))?;
+        for (path, pairs) in state.now.all() {
             let (settings, found) = &self.rooms[path];
-            if *settings != room.settings {
-                return Err(format!("{path:?} has {settings:?}, want {:?}", room.settings));
+            let number = state.now.number(path);
+            let want = number.and_then(|number| state.now.settings(number));
+            if Some(settings) != want {
+                return Err(format!("{path:?} has {settings:?}, want {want:?}"));
             }
-            same_pairs(found, &room.pairs).map_err(|told| format!("{path:?}: {told}"))?;
+            same_pairs(found, &pairs).map_err(|told| format!("{path:?}: {told}"))?;
         }
         same_names("named snapshots", self.named.keys(), state.named.keys())?;
         for (name, (_, moment)) in &state.named {
@@ -78,9 +80,9 @@ impl Shown {
     }
 
     fn then(&self, found: &BTreeMap<String, Found>, moment: &Moment) -> Checked {
-        same_names("collections", found.keys(), moment.rooms().map(|(path, _)| path))?;
-        moment.rooms().try_for_each(|(path, room)| {
-            same_pairs(&found[path], &room.pairs).map_err(|told| format!("{path:?}: {told}"))
+        same_names("collections", found.keys(), moment.all().map(|(path, _)| path))?;
+        moment.all().try_for_each(|(path, pairs)| {
+            same_pairs(&found[path], &pairs).map_err(|told| format!("{path:?}: {told}"))
         })
     }
 }

@@ -6,42 +6,63 @@
 //! ```
 //!
 //! 1. A collection is its number, which no other ever has; a path is what it is called at the moment.
-//! 2. Nothing here is the engine's but its settings and kinds of errors.
+//! 2. What expires is kept with its time, and not shown from then on, by any state.
+//! 3. Nothing here is the engine's but its settings and kinds of errors.
 
 use crate::support::reference::{KeyBytes, Many, Mix, Val, mixed};
 use esker::{ErrorKind, MergeOperator, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 /// A collection, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(u32);
 
+/// What is shown of a collection.
 pub type Pairs = BTreeMap<KeyBytes, Val>;
 
 /// One operation on the pairs of a collection.
 #[derive(Clone, Debug)]
 pub enum Change {
     Put(KeyBytes, Val),
+    /// Until so long has passed.
+    PutFor(KeyBytes, Val, Lifetime),
+    PutUntil(KeyBytes, Val, Expiry),
     Merge(KeyBytes, Val),
     Remove(KeyBytes),
     RemoveMany(Many),
 }
 
 impl Change {
-    fn apply(&self, pairs: &mut Pairs) {
+    /// The same, counted from `now` on.
+    pub fn begun(&self, now: u64) -> Self {
         match self {
-            Self::Put(key, val) => _ = pairs.insert(key.clone(), *val),
-            Self::Remove(key) => _ = pairs.remove(key),
+            Self::PutFor(key, val, life) => Self::PutUntil(key.clone(), *val, life.from(now)),
+            other => other.clone(),
+        }
+    }
+
+    fn apply(&self, room: &mut Room, now: u64) {
+        let Room { settings, cells } = room;
+        let mut put = |key: &KeyBytes, val: Val, expires: Expiry| {
+            cells.insert(key.clone(), Cell { val: Some(val), expires, operands: Vec::new() });
+        };
+        match self {
+            Self::Put(key, val) => put(key, *val, Lifetime(settings.time_to_live).from(now)),
+            Self::PutFor(key, val, life) => put(key, *val, life.from(now)),
+            Self::PutUntil(key, val, expires) => put(key, *val, *expires),
+            Self::Remove(key) => _ = cells.remove(key),
             Self::Merge(key, operand) => {
-                let old = pairs.get(key).map(|val| val.bytes());
-                pairs.insert(key.clone(), mixed(old.as_deref(), &operand.bytes()));
+                let cell = cells.entry(key.clone()).or_default();
+                cell.operands.push(*operand);
+                *cell = std::mem::take(cell).folded(now);
             }
             Self::RemoveMany(many) => {
                 let span = Span::of(many);
-                pairs.retain(|key, _| !span.has(key));
+                cells.retain(|key, _| !span.has(key));
             }
         }
     }
@@ -49,7 +70,8 @@ impl Change {
     /// The keys that it writes to.
     pub fn span(&self) -> Span {
         match self {
-            Self::Put(key, _) | Self::Merge(key, _) | Self::Remove(key) => Span::one(key),
+            Self::Put(key, _) | Self::PutFor(key, ..) | Self::PutUntil(key, ..) => Span::one(key),
+            Self::Merge(key, _) | Self::Remove(key) => Span::one(key),
             Self::RemoveMany(many) => Span::of(many),
         }
     }
@@ -123,15 +145,73 @@ fn after(key: &KeyBytes) -> Vec<u8> {
     [&key.0, &[0][..]].concat()
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct Room {
-    pub settings: Settings,
-    pub pairs: Pairs,
+/// When a value expires, in milliseconds since the epoch; none: never.
+pub type Expiry = Option<u64>;
+
+/// How long a value lives; none: for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime(pub Option<Duration>);
+
+impl Lifetime {
+    pub fn span(self) -> Duration {
+        self.0.unwrap_or(Duration::MAX)
+    }
+
+    fn from(self, now: u64) -> Expiry {
+        let millis = u64::try_from(self.0?.as_millis()).ok()?;
+        now.checked_add(millis)
+    }
 }
 
-impl Room {
-    pub fn merges(&self) -> bool {
-        self.settings.merge_operator.is_some()
+/// What a key has: a value, and operands upon it, which are apart from it only while it may expire.
+#[derive(Clone, Debug, Default)]
+struct Cell {
+    val: Option<Val>,
+    expires: Expiry,
+    operands: Vec<Val>,
+}
+
+impl Cell {
+    /// What it shows. Operands outlive what they came upon.
+    fn shown(&self, now: u64) -> Option<Val> {
+        let val = self.val.filter(|_| self.expires.is_none_or(|expires| now < expires));
+        let fold = |old: Option<Val>, operand: &Val| {
+            Some(mixed(old.map(Val::bytes).as_deref(), &operand.bytes()))
+        };
+        self.operands.iter().fold(val, fold)
+    }
+
+    /// When what it shows expires.
+    fn expiry(&self) -> Expiry {
+        self.expires.filter(|_| self.operands.is_empty())
+    }
+
+    /// The same with its operands folded, if that is for good.
+    fn folded(self, now: u64) -> Self {
+        match self.expires {
+            Some(expires) if now < expires => self,
+            _ => Self { val: self.shown(now), ..Self::default() },
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Room {
+    settings: Settings,
+    cells: BTreeMap<KeyBytes, Cell>,
+}
+
+/// What time it is, for all states of a program.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    pub fn now(&self) -> u64 {
+        self.0.load(SeqCst)
+    }
+
+    pub fn set(&self, since_epoch: Duration) {
+        self.0.store(since_epoch.as_millis() as u64, SeqCst);
     }
 }
 
@@ -140,6 +220,7 @@ impl Room {
 pub struct Moment {
     paths: BTreeMap<String, Number>,
     rooms: BTreeMap<Number, Arc<Room>>,
+    pub clock: Clock,
 }
 
 impl Moment {
@@ -161,18 +242,48 @@ impl Moment {
         paths.next().map(|(path, _)| path.as_str())
     }
 
-    pub fn room(&self, number: Number) -> Option<&Room> {
-        self.rooms.get(&number).map(|room| &**room)
+    pub fn settings(&self, number: Number) -> Option<&Settings> {
+        self.rooms.get(&number).map(|room| &room.settings)
     }
 
-    /// None if there is no such collection.
-    pub fn pairs(&self, number: Number) -> &Pairs {
-        static NONE: Pairs = Pairs::new();
-        self.room(number).map_or(&NONE, |room| &room.pairs)
+    pub fn merges(&self, number: Number) -> bool {
+        self.settings(number).is_some_and(|settings| settings.merge_operator.is_some())
     }
 
-    pub fn rooms(&self) -> impl Iterator<Item = (&String, &Room)> {
-        self.paths.iter().map(|(path, number)| (path, &*self.rooms[number]))
+    fn cell(&self, number: Number, key: &KeyBytes) -> Option<&Cell> {
+        self.rooms.get(&number)?.cells.get(key)
+    }
+
+    pub fn get(&self, number: Number, key: &KeyBytes) -> Option<Val> {
+        self.cell(number, key)?.shown(self.clock.now())
+    }
+
+    /// When the value of a key expires that has one.
+    pub fn expiry(&self, number: Number, key: &KeyBytes) -> Expiry {
+        self.cell(number, key)?.expiry()
+    }
+
+    /// What a collection shows; nothing if it is not there.
+    pub fn pairs(&self, number: Number) -> Pairs {
+        let cells = self.rooms.get(&number).into_iter().flat_map(|room| &room.cells);
+        let now = self.clock.now();
+        cells.filter_map(|(key, cell)| Some((key.clone(), cell.shown(now)?))).collect()
+    }
+
+    /// How many pairs there are.
+    pub fn len(&self) -> usize {
+        self.all().map(|(_, pairs)| pairs.len()).sum()
+    }
+
+    /// Whether anything in a span expires at some time.
+    pub fn expires(&self, number: Number, span: &Span) -> bool {
+        let mut cells = self.rooms.get(&number).into_iter().flat_map(|room| &room.cells);
+        cells.any(|(key, cell)| span.has(key) && cell.expires.is_some())
+    }
+
+    /// All collections: their paths, and what they show.
+    pub fn all(&self) -> impl Iterator<Item = (&String, Pairs)> {
+        self.paths.iter().map(|(path, number)| (path, self.pairs(*number)))
     }
 
     /// The paths of a collection and of all below it.
@@ -180,6 +291,15 @@ impl Moment {
         let below = format!("{path}/");
         let is_in = |it: &&String| **it == path || it.starts_with(&below);
         self.paths.keys().filter(is_in).cloned().collect()
+    }
+
+    /// Whether a key has the same here and there, and as long.
+    fn is_same(&self, other: &Self, number: Number, key: &KeyBytes) -> bool {
+        let shown = |moment: &Self| {
+            let bytes = moment.get(number, key)?.bytes();
+            Some((bytes, moment.expiry(number, key)))
+        };
+        shown(self) == shown(other)
     }
 
     /// The keys that differ, of any collection, and how many collections have another path, or other
@@ -190,14 +310,13 @@ impl Moment {
         for number in numbers {
             let (here, there) = (self.pairs(number), other.pairs(number));
             let all: BTreeSet<_> = here.keys().chain(there.keys()).collect();
-            let bytes = |pairs: &Pairs, key| pairs.get(key).map(|val| val.bytes());
-            let differing = all.into_iter().filter(|key| bytes(here, key) != bytes(there, key));
+            let differing = all.into_iter().filter(|key| !self.is_same(other, number, key));
             keys.extend(differing.map(|key| (number, key.clone())));
         }
         let paths: BTreeSet<_> = self.paths.keys().chain(other.paths.keys()).collect();
         let known = |moment: &Self, path: &str| {
             let number = moment.number(path)?;
-            Some((number, moment.room(number)?.settings.clone()))
+            Some((number, moment.settings(number)?.clone()))
         };
         let differing = paths.into_iter().filter(|path| known(self, path) != known(other, path));
         (keys, differing.count())
@@ -230,7 +349,7 @@ impl State {
     }
 
     fn add(&mut self, path: &str, number: Number, settings: &Settings) {
-        let room = Room { settings: settings.clone(), pairs: Pairs::new() };
+        let room = Room { settings: settings.clone(), cells: BTreeMap::new() };
         self.now.paths.insert(path.to_owned(), number);
         self.now.rooms.insert(number, Arc::new(room));
     }
@@ -286,7 +405,7 @@ impl State {
 
     pub fn change(&mut self, number: Number, change: &Change) -> Judged {
         let room = self.now.rooms.get_mut(&number).ok_or(ErrorKind::NotFound)?;
-        change.apply(&mut Arc::make_mut(room).pairs);
+        change.apply(Arc::make_mut(room), self.now.clock.now());
         Ok(())
     }
 
@@ -303,16 +422,27 @@ impl State {
     }
 
     /// Collections get back what they were then, but keep an operator that they, or those of a named
-    /// snapshot, have.
+    /// snapshot, have. What shows the same is not written again; what is, is written as it shows.
     pub fn revert(&mut self, name: &str) -> Judged {
         let (_, then) = self.named.get(name).ok_or(ErrorKind::NotFound)?;
         let mut then = Moment::clone(then);
         let moments = || self.named.values().map(|(_, moment)| &**moment).chain([&self.now]);
+        let now = then.clock.now();
+        let before = then.clone();
         for (number, room) in &mut then.rooms {
-            let has = |moment: &Moment| moment.room(*number).is_some_and(Room::merges);
-            if !room.merges() && moments().any(has) {
-                Arc::make_mut(room).settings.merge_operator = Some(Mix.name().to_owned());
+            let Room { settings, cells } = Arc::make_mut(room);
+            if !before.merges(*number) && moments().any(|moment| moment.merges(*number)) {
+                settings.merge_operator = Some(Mix.name().to_owned());
             }
+            cells.retain(|key, cell| {
+                let stays = before.is_same(&self.now, *number, key);
+                let expires = cell.expiry();
+                *cell = match self.now.cell(*number, key) {
+                    Some(present) if stays => present.clone(),
+                    _ => Cell { val: cell.shown(now), expires, operands: Vec::new() },
+                };
+                cell.val.is_some() || !cell.operands.is_empty()
+            });
         }
         self.now = then;
         Ok(())

@@ -19,6 +19,7 @@ use crate::support::program::any_key;
 use crate::support::reference::{KeyBytes, Many, Mix, Val};
 use esker::{Compression, Durability, MergeOperator, Settings};
 use std::ops::Bound;
+use std::time::Duration;
 
 const PATHS: [&str; 8] = ["a", "a/b", "a/b/c", "a-", "\u{fc}/n\u{ef}", "z", "z/b", "z/b/c"];
 
@@ -110,6 +111,8 @@ pub struct Author {
     pub has_ranges: bool,
     /// Whether there are merge operands.
     pub merges: bool,
+    /// Whether there is what expires.
+    pub expires: bool,
 }
 
 impl Author {
@@ -117,8 +120,8 @@ impl Author {
         let mut dice = dice.fork();
         let count = dice.pick(&[4, 12, 40]);
         let keys = (0..count).map(|_| any_key(&mut dice)).collect();
-        let (has_ranges, merges) = (!dice.one_in(3), !dice.one_in(3));
-        Self { dice, diet, keys, slab: slab as u64, tag: 0, has_ranges, merges }
+        let [has_ranges, merges, expires] = [(); 3].map(|()| !dice.one_in(3));
+        Self { dice, diet, keys, slab: slab as u64, tag: 0, has_ranges, merges, expires }
     }
 
     pub fn program(&mut self, len: usize) -> Vec<Turn> {
@@ -230,12 +233,22 @@ impl Style {
             3 => merging.blob_threshold(usize::MAX).filter(0),
             4 => merging.blob_compression(Compression::None).prefix_filter(1),
             5 => merging.blob_compression(Compression::Lz4).blob_threshold(600),
+            6 => Settings::default().time_to_live(Duration::from_millis(300)),
+            7 => Settings::default().time_to_live(Duration::from_secs(20)).blob_threshold(256),
             _ => merging,
         }
     }
 
-    /// The same with an operator.
-    pub fn merging(self) -> Settings {
-        self.settings().merge_operator(Mix.name())
+    /// The same, for a collection that has some already: an operator stays, for its operands.
+    pub fn instead_of(self, before: &Settings) -> Settings {
+        let settings = self.settings();
+        match &before.merge_operator {
+            Some(operator) => {
+                let mut settings = settings.merge_operator(operator);
+                settings.time_to_live = None;
+                settings
+            }
+            None => settings,
+        }
     }
 }

@@ -59,7 +59,8 @@ impl Run {
             }
             Tree::Configure(path, style) => {
                 let Some((number, handle)) = self.existing(path)? else { return Ok(()) };
-                let (mut draft, settings) = (self.history.draft(), style.merging());
+                let mut draft = self.history.draft();
+                let settings = style.instead_of(&handle.settings());
                 let judged = draft.state.configure(number, &settings).map(|()| draft);
                 self.commit(judged, None, |_| handle.configure(&settings))?;
             }
@@ -97,9 +98,8 @@ impl Run {
         if found != below || self.ok(handle.children())? != children {
             return Err(format!("below {path:?} are {found:?}, want {below:?}").into());
         }
-        let want = state.now.room(number).map(|room| room.settings.clone());
         let (called, set) = (handle.path(), handle.settings());
-        if called.as_deref() != Some(path) || Some(&set) != want.as_ref() {
+        if called.as_deref() != Some(path) || Some(&set) != state.now.settings(number) {
             return Err(format!("{path:?} is called {called:?}, has {set:?}").into());
         }
         Ok(())

@@ -86,7 +86,6 @@ struct Seen {
     /// Of a walk that did not end.
     part: Option<Pace>,
     own: Vec<Own>,
-    found: Vec<(KeyBytes, Val)>,
 }
 
 /// What is there with own writes over it.
@@ -100,7 +99,7 @@ fn over(state: &State, own: &[Own], number: Number) -> Pairs {
             state.change(number, change).expect("it is there");
         }
     }
-    state.now.pairs(number).clone()
+    state.now.pairs(number)
 }
 
 /// The first and last of some pairs, as they are walked.
@@ -116,21 +115,24 @@ fn paced(pairs: &Pairs, span: &Span, pace: Pace) -> (Vec<(KeyBytes, Val)>, bool)
 }
 
 impl Seen {
-    /// Whether the same would be seen in `state`.
-    fn holds(&self, state: &State) -> bool {
+    /// Whether one sees the same then and now: what has expired meanwhile is no difference. Whoever
+    /// walked a part cannot know how far that would be without it.
+    fn holds(&self, then: &State, now: &State) -> bool {
+        let expires = |state: &State| state.now.expires(self.number, &self.span);
+        if self.part.is_some() && (expires(then) || expires(now)) {
+            return true;
+        }
         let all = Pace { backward: 0, most: usize::MAX };
-        let pairs = over(state, &self.own, self.number);
-        let (found, _) = paced(&pairs, &self.span, self.part.unwrap_or(all));
-        let bytes = |(key, val): &(KeyBytes, Val)| (key.clone(), val.bytes());
-        let sorted = |mut list: Vec<_>| {
-            list.sort();
-            list
+        let found = |state| {
+            let pairs = over(state, &self.own, self.number);
+            let (found, _) = paced(&pairs, &self.span, self.part.unwrap_or(all));
+            found.iter().map(|(key, val)| (key.clone(), val.bytes())).collect::<Vec<_>>()
         };
-        sorted(found.iter().map(bytes).collect()) == sorted(self.found.iter().map(bytes).collect())
+        found(then) == found(now)
     }
 
     /// Whether a write stands against it: surely, or perhaps.
-    fn meets(&self, touched: &Span, now: &State) -> (bool, bool) {
+    fn meets(&self, touched: &Span, then: &State, now: &State) -> (bool, bool) {
         let may = touched.meets(&self.span);
         let mut own = self.own.iter().filter(|own| own.number == self.number);
         let is_own = match touched.is_one() {
@@ -138,8 +140,9 @@ impl Seen {
             false => own.next().is_some(),
         };
         // What was absent then and is absent again may have left no trace.
-        let there = self.found.iter().map(|(key, _)| key).chain(now.now.pairs(self.number).keys());
-        let is_there = there.into_iter().any(|key| touched.has(key) && self.span.has(key));
+        let there = [then, now].map(|state| state.now.pairs(self.number).into_keys());
+        let is_there =
+            there.into_iter().flatten().any(|key| touched.has(&key) && self.span.has(&key));
         (may && is_there && !is_own && self.part.is_none(), may)
     }
 }
@@ -152,9 +155,9 @@ impl Client {
             .any(|own| own.change.span().has(key))
     }
 
-    fn saw(&mut self, number: Number, span: Span, part: Option<Pace>, found: Vec<(KeyBytes, Val)>) {
+    fn saw(&mut self, number: Number, span: Span, part: Option<Pace>) {
         let own = self.own.clone();
-        self.reads.push(Seen { number, span, part, own, found });
+        self.reads.push(Seen { number, span, part, own });
     }
 
     fn get(&mut self, (number, to): &(Number, Collection), key: &KeyBytes) -> Result<(), String> {
@@ -163,22 +166,11 @@ impl Client {
         same_value(found.as_deref(), want)?;
         if !self.covers(*number, key) {
             // What its own operands come to rests on what they came upon.
-            let found = want.map(|val| (key.clone(), val)).into_iter().collect();
-            let own = std::mem::take(&mut self.own);
             let is_other = |own: &Own| own.number != *number || !own.change.span().has(key);
-            self.own = own.iter().filter(|own| is_other(own)).cloned().collect();
-            let found =
-                if self.own.len() == own.len() { found } else { self.beneath(*number, key) };
-            self.saw(*number, Span::one(key), None, found);
-            self.own = own;
+            let own = self.own.iter().filter(|own| is_other(own)).cloned().collect();
+            self.reads.push(Seen { number: *number, span: Span::one(key), part: None, own });
         }
         Ok(())
-    }
-
-    /// What the snapshot has of a key.
-    fn beneath(&self, number: Number, key: &KeyBytes) -> Vec<(KeyBytes, Val)> {
-        let val = self.state.now.pairs(number).get(key);
-        val.map(|val| (key.clone(), *val)).into_iter().collect()
     }
 
     fn contains(
@@ -192,7 +184,7 @@ impl Client {
         }
         let mut own = self.own.iter().filter(|own| own.number == *number);
         if !own.any(|own| own.change.span().has(key)) {
-            self.saw(*number, Span::one(key), None, self.beneath(*number, key));
+            self.saw(*number, Span::one(key), None);
         }
         Ok(())
     }
@@ -223,14 +215,18 @@ impl Client {
         drop(walk);
         if pace.most > 0 {
             let part = (!has_ended).then_some(pace);
-            self.saw(*number, Span::of(keys), part, want);
+            self.saw(*number, Span::of(keys), part);
         }
         Ok(())
     }
 
-    fn write(&mut self, to: &Collection, own: Own) -> esker::Result<()> {
+    fn write(&mut self, to: &Collection, mut own: Own) -> esker::Result<()> {
         match &own.change {
             Change::Put(key, val) => self.txn.insert(to, &key.0, val.bytes()),
+            Change::PutFor(key, val, life) => {
+                self.txn.insert_with_ttl(to, &key.0, val.bytes(), life.span())
+            }
+            Change::PutUntil(..) => unreachable!("it is counted from this call on"),
             Change::Merge(key, val) => self.txn.merge(to, &key.0, Mix::operand(*val)),
             Change::Remove(key) => self.txn.remove(to, &key.0),
             Change::RemoveMany(Many::All) => self.txn.remove_prefix(to, ""),
@@ -240,6 +236,7 @@ impl Client {
             }
         }?;
         if !own.change.span().is_empty() {
+            own.change = own.change.begun(self.state.now.clock.now());
             self.own.push(own);
         }
         Ok(())
@@ -344,12 +341,12 @@ impl Run {
         let (mut must, mut may) = (false, false);
         for read in &client.reads {
             for touched in self.history.touched(client.began, read.number) {
-                let (surely, perhaps) = read.meets(touched, self.now());
+                let (surely, perhaps) = read.meets(touched, &client.state, self.now());
                 must |= surely;
                 may |= perhaps;
             }
         }
-        let holds = client.reads.iter().all(|read| read.holds(self.now()));
+        let holds = client.reads.iter().all(|read| read.holds(&client.state, self.now()));
         let draft = self.after(&client);
         let wants_gone = draft.is_err();
         let proposed = draft.is_ok() && !must;

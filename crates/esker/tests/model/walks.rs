@@ -258,7 +258,7 @@ impl Run {
             Held::Begin(path, keys) if self.walkers.len() < 6 => {
                 let Some((number, collection)) = self.existing(path)? else { return Ok(()) };
                 let range = Eye::Now(&collection).walk(keys);
-                let walker = Walker::new(range, self.now().now.pairs(number), keys);
+                let walker = Walker::new(range, &self.now().now.pairs(number), keys);
                 self.walkers.push(walker);
             }
             Held::FailFast(path, keys) if self.walkers.len() < 6 => {
@@ -269,7 +269,7 @@ impl Run {
                     Many::Prefix(prefix) => it.prefix(&prefix.0),
                     Many::Range(start, end) => it.range::<&[u8]>((slice(start), slice(end))),
                 };
-                let walker = Walker::new(range, self.now().now.pairs(number), keys);
+                let walker = Walker::new(range, &self.now().now.pairs(number), keys);
                 let watch = Some((number, self.history.version()));
                 self.walkers.push(Walker { watch, ..walker });
             }

@@ -3,7 +3,7 @@
 
 use super::history::Draft;
 use super::run::{Done, Run};
-use super::state::{Change, Number};
+use super::state::{Change, Lifetime, Number};
 use super::steps::{Author, Path, Style};
 use crate::TALLY;
 use crate::support::reference::{KeyBytes, Many, Mix, Val};
@@ -11,6 +11,7 @@ use crate::support::session::slice;
 use esker::{Collection, Durability, ErrorKind};
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub enum Write {
@@ -41,6 +42,12 @@ pub enum Write {
 }
 
 impl Author {
+    fn put_for(&mut self, key: KeyBytes, val: Val) -> Change {
+        let millis = self.dice.pick(&[0, 1, 100, 500, 2000, 60_000]);
+        let life = if self.dice.one_in(12) { Duration::MAX } else { Duration::from_millis(millis) };
+        Change::PutFor(key, val, Lifetime(Some(life)))
+    }
+
     pub fn change(&mut self) -> Change {
         let key = self.key();
         if self.dice.one_in(4) {
@@ -50,8 +57,14 @@ impl Author {
             return Change::RemoveMany(self.many());
         }
         let val = self.val();
-        let merges = self.merges && self.dice.one_in(3);
-        if merges { Change::Merge(key, val) } else { Change::Put(key, val) }
+        if self.merges && self.dice.one_in(3) {
+            return Change::Merge(key, val);
+        }
+        if self.expires && self.dice.one_in(4) {
+            self.put_for(key, val)
+        } else {
+            Change::Put(key, val)
+        }
     }
 
     pub fn write(&mut self) -> Write {
@@ -84,6 +97,9 @@ impl Draft {
 
 fn write_one(to: &Collection, change: &Change, how: Durability) -> esker::Result<()> {
     match change {
+        // As durable as the default says.
+        Change::PutFor(key, val, life) => to.insert_with_ttl(&key.0, val.bytes(), life.span()),
+        Change::PutUntil(..) => unreachable!("of transactions alone"),
         Change::Put(key, val) => to.insert_with(&key.0, val.bytes(), how),
         Change::Merge(key, val) => to.merge_with(&key.0, Mix::operand(*val), how),
         Change::Remove(key) => to.remove_with(&key.0, how),
@@ -98,8 +114,7 @@ fn write_one(to: &Collection, change: &Change, how: Durability) -> esker::Result
 impl Run {
     /// Whether a change can be handed to a collection: operands need an operator.
     pub fn takes(&self, number: Number, change: &Change) -> bool {
-        let merges = self.now().now.room(number).is_some_and(|room| room.merges());
-        merges || !matches!(change, Change::Merge(..))
+        self.now().now.merges(number) || !matches!(change, Change::Merge(..))
     }
 
     pub fn write(&mut self, step: &Write) -> Done {
@@ -107,8 +122,9 @@ impl Run {
             Write::One { path, style, change, how } => {
                 let (number, to) = self.collection(path, *style)?;
                 let judged = self.changed(number, std::slice::from_ref(change));
-                let durability = self.durability(*how);
-                self.commit(judged, *how, |_| write_one(&to, change, durability))?;
+                let how = how.filter(|_| !matches!(change, Change::PutFor(..)));
+                let durability = self.durability(how);
+                self.commit(judged, how, |_| write_one(&to, change, durability))?;
             }
             Write::Stream { path, style, key, val, how } => {
                 let (number, to) = self.collection(path, *style)?;
