@@ -92,7 +92,7 @@ pub enum Action {
         key: Key,
         /// The value, as it was given.
         value: Value,
-        /// When it expires, in milliseconds since the Unix epoch; none if never.
+        /// When it expires, in milliseconds since the Unix epoch; none if never. That it has is not told.
         expires: Option<u64>,
     },
     /// The key is absent.

@@ -3,6 +3,7 @@
 use super::{folder, small};
 use esker::{Action, Change, Changes, Collection, Db, Durability};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 const THREADS: u8 = 3;
@@ -88,4 +89,57 @@ fn who_waits_is_woken_when_the_last_handle_goes() {
         assert_eq!(waiting.join().unwrap().len(), 1);
     });
     drop(small().open(folder.path()).unwrap());
+}
+
+/// What goes past the log beside writers is told before anything that came behind it, and after all
+/// that came before, however the feed and the writers are interleaved.
+#[test]
+fn an_ingest_beside_writers_is_never_passed_over() {
+    const INGESTS: u32 = 30;
+    let folder = folder();
+    let db = small().keep_logs(1 << 30).open(folder.path()).unwrap();
+    let (c, marks) = (db.collection("c").unwrap(), db.collection("marks").unwrap());
+    let changes = db.changes(db.snapshot().sequence() + 1).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            let look = |change: &Change| {
+                // Whoever reads the database anew finds what it was told of.
+                assert!(db.snapshot().sequence() >= change.last());
+            };
+            changes.map(|change| change.unwrap()).inspect(look).collect::<Vec<_>>()
+        });
+        let beside = scope.spawn(|| {
+            for number in 0_u32.. {
+                if stop.load(SeqCst) {
+                    return;
+                }
+                c.insert_with(number.to_be_bytes(), "v", Durability::Sync).unwrap();
+            }
+        });
+        for number in 0..INGESTS {
+            marks.insert_with([0], number.to_be_bytes(), Durability::Sync).unwrap();
+            c.ingest([("ingested", number.to_be_bytes())]).unwrap();
+            marks.insert_with([1], number.to_be_bytes(), Durability::Sync).unwrap();
+        }
+        stop.store(true, SeqCst);
+        beside.join().unwrap();
+        db.clone().close().unwrap();
+        let (mut bulks, mut is_told, mut ended) = (0, false, 0);
+        for change in follower.join().unwrap() {
+            let Change::Batch { operations, .. } = change else {
+                (bulks, is_told) = (bulks + 1, true);
+                continue;
+            };
+            match (operations[0].path.as_deref(), &operations[0].action) {
+                (Some("marks"), Action::Put { key, .. }) if **key == [0] => is_told = false,
+                (Some("marks"), _) => {
+                    assert!(is_told, "the ingest before mark {ended} was passed over");
+                    ended += 1;
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((ended, bulks), (INGESTS, INGESTS));
+    });
 }

@@ -210,6 +210,8 @@ impl Play {
 
     fn follow(&mut self) {
         let db = self.db.as_ref().unwrap();
+        let told = from(db, db.changes_held().unwrap().start);
+        assert!(told.last().is_none_or(|change| change.last() <= db.stats().durable));
         db.sync().unwrap();
         let held = db.changes_held().unwrap();
         for follower in &mut self.followers {

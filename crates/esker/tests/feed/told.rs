@@ -101,6 +101,27 @@ fn what_is_only_read_tells_what_is_durable_and_ends() {
     assert_eq!(all(&read(&killed))[1..], ["c:a=1", "c:a=2"]);
 }
 
+/// F-15: nor is what lies in a log that is sealed, until it is synced or flushed.
+#[test]
+fn what_is_sealed_is_told_once_it_is_durable() {
+    let world = Sim::new(17);
+    let options = options(&world).sync_interval(None).keep_logs(MANY);
+    let db = options.open(DIR).unwrap();
+    let c = db.collection("c").unwrap();
+    let mut changes = db.changes(1).unwrap();
+    let (mut told, mut most) = (0, 0);
+    for n in 0..200u32 {
+        c.insert(n.to_be_bytes(), [7; 500]).unwrap();
+        most = most.max(db.stats().memtables);
+        let found = drain(&mut changes);
+        assert!(found.last().is_none_or(|change| change.last() <= db.stats().durable), "{n}");
+        told += found.len();
+    }
+    assert!(most > 2, "{most}");
+    db.sync().unwrap();
+    assert_eq!(told + drain(&mut changes).len(), 201);
+}
+
 #[test]
 fn a_number_inside_a_batch_gives_all_of_it_and_one_above_the_present_waits() {
     let world = Sim::new(3);
@@ -261,4 +282,32 @@ fn large_values_come_as_they_were_given() {
         check(&db);
         assert!(db.verify().unwrap().is_whole());
     }
+}
+
+/// A put says when it expires; that it has is nobody's write, and not told.
+#[test]
+fn what_expires_is_told_once_with_its_time() {
+    let world = Sim::new(16);
+    let db = open(&world, MANY);
+    let c = db.collection("c").unwrap();
+    c.insert_with_ttl("a", "1", Duration::from_secs(5)).unwrap();
+    c.insert("b", "2").unwrap();
+    let expires = c.expires_at("a").unwrap();
+    assert!(expires.is_some());
+    let told = |db: &Db| -> Vec<Option<u64>> {
+        let found = from(db, 1).into_iter().skip(1).map(|change| match change {
+            Change::Batch { operations, .. } => match &operations[0].action {
+                Action::Put { value, expires, .. } if value.len() == 1 => *expires,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        });
+        found.collect()
+    };
+    db.sync().unwrap();
+    let want = told(&db);
+    assert!(want[0].is_some() && want[1].is_none(), "{want:?}");
+    world.advance(Duration::from_secs(9));
+    db.compact().unwrap();
+    assert_eq!(told(&db), want);
 }
