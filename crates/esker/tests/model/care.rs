@@ -1,6 +1,6 @@
 //! Looking after a database: flushes, compactions, checks, time; its ends, good and bad.
 
-use super::run::{Done, Run, Stop};
+use super::run::{Done, Run, Stop, options};
 use super::shown::Shown;
 use super::steps::Author;
 use crate::TALLY;
@@ -107,7 +107,7 @@ impl Run {
         Ok(())
     }
 
-    fn promising(&mut self, call: impl FnOnce(&Self) -> esker::Result<()>) -> Done {
+    pub fn promising(&mut self, call: impl FnOnce(&Self) -> esker::Result<()>) -> Done {
         self.ok(call(self))?;
         self.history.promise();
         Ok(())
@@ -128,7 +128,7 @@ impl Run {
     }
 
     fn begin_again(&mut self) -> Done {
-        self.db = self.ok(self.setup.options(&self.world).open(dir()))?;
+        self.db = self.ok(options(&self.setup, &self.world).open(dir()))?;
         let report = self.db.recovery();
         if !report.clean || !report.torn.is_empty() || report.created {
             return Err(format!("the report of an open after a close: {report:?}").into());
@@ -141,11 +141,11 @@ impl Run {
     fn read_only(&mut self) -> Done {
         self.end()?;
         let before = (self.world.calls(), self.world.fingerprint());
-        let options = self.setup.options(&self.world).read_only(true);
-        let reader = self.ok(options.open(dir()))?;
+        let reading = options(&self.setup, &self.world).read_only(true);
+        let reader = self.ok(reading.open(dir()))?;
         Shown::of(&reader)?.against(self.now())?;
         self.refused(reader.sync(), ErrorKind::ReadOnly)?;
-        let busy = self.setup.options(&self.world).open(dir()).err();
+        let busy = options(&self.setup, &self.world).open(dir()).err();
         if busy.as_ref().map(esker::Error::kind) != Some(ErrorKind::Busy) {
             return Err(format!("a second opener is told {busy:?}").into());
         }
@@ -175,7 +175,7 @@ impl Run {
                 self.doom = loss;
                 self.world.crash_at(1 + self.dice.below(20));
             }
-            match self.setup.options(&self.world).open(dir()) {
+            match options(&self.setup, &self.world).open(dir()) {
                 _ if self.world.is_dead() => again = true,
                 Ok(db) => break self.db = db,
                 Err(error) => return Err(text(error)),
@@ -225,7 +225,7 @@ impl Run {
         let reopened = self.db.checksum().map_err(text)?;
         self.world = self.world.crash(Loss::None);
         self.setup.prepare(&self.world);
-        self.db = self.setup.options(&self.world).open(dir()).map_err(text)?;
+        self.db = options(&self.setup, &self.world).open(dir()).map_err(text)?;
         self.compare()?;
         let replayed = self.db.checksum().map_err(text)?;
         if live != reopened || live != replayed {

@@ -2,7 +2,7 @@
 //! maps beside it, over 64 sets of options, with clean ends and crashes anywhere.
 //!
 //! ```text
-//!   writes · batches · tree · atomic · reads · held walks · past · transactions · copies · care
+//!   writes · batches · tree · atomic · reads · held walks · past · transactions · copies · feed · care
 //!        └────────── each in its file: what it is, how it comes by chance, what it must give
 //!   state      one moment: paths, pairs, settings, named snapshots
 //!   history    a state after each write, which of them a crash may leave, who wrote where
@@ -22,6 +22,7 @@ mod atomic;
 mod batches;
 mod care;
 mod copies;
+mod feed;
 mod history;
 mod past;
 mod reads;
@@ -87,9 +88,11 @@ fn a_database_behaves_as_maps_that_remember_every_version() {
             "backups restored",
             "batches",
             "batches refused",
+            "changes followed",
             "checkpoints opened",
             "crashes",
             "crashes in a recovery",
+            "followers that were too slow",
             "ingests",
             "kills",
             "operands folded",

@@ -9,6 +9,7 @@
 //! 1. Whatever the world dies in, what is found then is one of the versions since the last promise.
 
 use super::copies::Kept;
+use super::feed::Follower;
 use super::history::{Draft, History};
 use super::past::Look;
 use super::state::{Number, State};
@@ -21,7 +22,7 @@ use crate::support::program::{Setup, dir};
 use crate::support::session::text;
 use esker::env::Env;
 use esker::env::sim::{Loss, Sim};
-use esker::{Collection, Db, Durability, Error, ErrorKind};
+use esker::{Collection, Db, Durability, Error, ErrorKind, Options};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -61,14 +62,22 @@ pub struct Run {
     pub walkers: Vec<Walker>,
     pub clients: Vec<Client>,
     pub kept: Kept,
+    /// They outlive crashes: a feed gives only what is durable.
+    pub followers: Vec<Follower>,
     /// What the world will lose when it dies.
     pub doom: Loss,
+}
+
+/// Those of the setup, with logs kept for who follows, as many at each open.
+pub fn options(setup: &Setup, world: &Arc<Sim>) -> Options {
+    let bytes = [0, 6 << 10, 60 << 10, 1 << 30][(setup.large % 4) as usize];
+    setup.options(world).keep_logs(bytes)
 }
 
 impl Run {
     pub fn start(setup: Setup, seed: u64) -> Result<Self, String> {
         let world = setup.world(seed);
-        let db = setup.options(&world).open(dir()).map_err(text)?;
+        let db = options(&setup, &world).open(dir()).map_err(text)?;
         let run = Self {
             setup,
             dice: Dice::new(seed),
@@ -81,6 +90,7 @@ impl Run {
             walkers: Vec::new(),
             clients: Vec::new(),
             kept: Kept::default(),
+            followers: Vec::new(),
             doom: Loss::None,
         };
         run.tell_time();
@@ -105,6 +115,7 @@ impl Run {
             Step::Past(step) => self.past(step),
             Step::Txn(step) => self.txn(step),
             Step::Copies(step) => self.copies(step),
+            Step::Feed(step) => self.feed(step),
             Step::Care(step) => self.care(step),
         };
         if self.dice.one_in(4) {

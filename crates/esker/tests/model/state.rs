@@ -270,6 +270,15 @@ impl Moment {
         cells.filter_map(|(key, cell)| Some((key.clone(), cell.shown(now)?))).collect()
     }
 
+    /// What each key has: a value, when that expires, and operands upon it.
+    pub fn cells(
+        &self,
+        number: Number,
+    ) -> impl Iterator<Item = (&KeyBytes, Option<Val>, Expiry, &[Val])> {
+        let cells = self.rooms.get(&number).into_iter().flat_map(|room| &room.cells);
+        cells.map(|(key, cell)| (key, cell.val, cell.expires, &*cell.operands))
+    }
+
     /// How many pairs there are.
     pub fn len(&self) -> usize {
         self.all().map(|(_, pairs)| pairs.len()).sum()

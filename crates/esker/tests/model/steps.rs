@@ -8,6 +8,7 @@ use super::atomic::Atomic;
 use super::batches::Batch;
 use super::care::Care;
 use super::copies::Copies;
+use super::feed::Feed;
 use super::past::Past;
 use super::reads::Read;
 use super::tree::Tree;
@@ -38,6 +39,7 @@ pub enum Step {
     Past(Past),
     Txn(Txn),
     Copies(Copies),
+    Feed(Feed),
     Care(Care),
 }
 
@@ -60,6 +62,7 @@ pub struct Diet {
     pub past: u64,
     pub txn: u64,
     pub copies: u64,
+    pub feed: u64,
     pub care: u64,
     /// Of the steps of care, so many in 100 end the process, or the world.
     pub ends: u64,
@@ -81,6 +84,7 @@ impl Diet {
             past: 8,
             txn: 14,
             copies: 1,
+            feed: 3,
             care: 12,
             ends: 12,
             huge: 2,
@@ -129,9 +133,9 @@ impl Author {
     }
 
     fn step(&mut self) -> Step {
-        let Diet { write, batch, tree, atomic, read, held, past, txn, copies, care, .. } =
-            self.diet;
-        let weights = [write, batch, tree, atomic, read, held, past, txn, copies, care];
+        let Diet { write, batch, tree, atomic, read, held, .. } = self.diet;
+        let Diet { past, txn, copies, feed, care, .. } = self.diet;
+        let weights = [write, batch, tree, atomic, read, held, past, txn, copies, feed, care];
         let mut dice = self.dice.below(weights.iter().sum());
         let chosen = weights.iter().position(|weight| {
             let is_it = dice < *weight;
@@ -148,6 +152,7 @@ impl Author {
             Some(6) => Step::Past(self.past()),
             Some(7) => Step::Txn(self.txn()),
             Some(8) => Step::Copies(self.copies()),
+            Some(9) => Step::Feed(self.feed()),
             _ => Step::Care(self.care()),
         }
     }

@@ -263,7 +263,8 @@ pub fn check_files(world: &Arc<Sim>) -> std::result::Result<(), String> {
     let metas = state.runs.iter().flat_map(|run| &run.segments);
     let segments = metas.map(|meta| FileKind::Segment.name(meta.id));
     let blobs = state.blobs.iter().map(|blob| FileKind::Blob.name(blob.meta.id));
-    let named: BTreeSet<FileName> = logs.chain(segments).chain(blobs).collect();
+    let kept = state.held.logs.iter().map(|closed| FileKind::Kept.name(closed.log));
+    let named: BTreeSet<FileName> = logs.chain(segments).chain(blobs).chain(kept).collect();
     let found = files(&copy);
     let manifests = found.iter().filter(|name| name.kind == FileKind::Manifest).count();
     let found: BTreeSet<FileName> =
