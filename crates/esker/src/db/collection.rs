@@ -89,7 +89,7 @@ impl Collection {
     ///
     /// It is a matter of the [clock](crate::Options::clock), to the millisecond and never too early: a
     /// time of zero is over at once, one that no number of milliseconds can hold, as `Duration::MAX`,
-    /// never. That something expires is no write: no transaction conflicts with it. Its space is freed
+    /// never. A transaction that has read it conflicts once it has expired. Its space is freed
     /// by compactions, which come for it when half of a file has expired, also where nobody writes.
     ///
     /// Cost: that of an insert, 8 bytes, and a look at the clock. Errors as of [`Collection::insert`].

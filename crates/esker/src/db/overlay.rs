@@ -84,14 +84,12 @@ impl<'a> TransactionRange<'a> {
     /// The next pair of the snapshot that the transaction does not cover.
     fn look(&mut self, side: Side) -> Result<Option<(Key, Value)>> {
         loop {
-            let next = match side {
-                Side::Front => self.pairs.next(),
-                Side::Back => self.pairs.next_back(),
-            };
-            let Some((key, value)) = next.transpose()? else {
+            let Some(item) = self.pairs.item(side)? else {
                 self.walked.whole = true;
                 return Ok(None);
             };
+            let expiry = item.expiry;
+            let (key, value) = self.pairs.value(item)?;
             let full = full_key(self.collection, &key);
             let is_covered = self.writes.covers(&full);
             match side {
@@ -99,6 +97,7 @@ impl<'a> TransactionRange<'a> {
                 Side::Back => self.walked.back = Some(full),
             }
             if !is_covered {
+                self.reads.borrow_mut().expiring(expiry);
                 return Ok(Some((key, value)));
             }
         }

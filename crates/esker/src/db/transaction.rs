@@ -11,6 +11,7 @@ use crate::base::error::{ErrorKind, Result};
 use crate::base::key::{Kind, Lookup};
 use crate::base::value::Value;
 use crate::commit::Durability;
+use crate::tree::view::Found;
 use crate::txn::reads::Reads;
 use crate::txn::writes::{Base, Own, Writes};
 use std::cell::RefCell;
@@ -84,8 +85,8 @@ impl Handle {
 /// It reads one moment of the whole database, and its own writes. When it commits, everything that it
 /// has read (keys, present or not, and ranges as far as they were walked) must be as it was: then it
 /// takes place at once, as if it were alone. Reads of others never wait for it, nor it for them; plain
-/// writes and batches take part. One that has written nothing needs no check and cannot fail. That a
-/// value expires meanwhile is no write: it conflicts with nothing.
+/// writes and batches take part. One that has written nothing needs no check and cannot fail. A value that
+/// it has read and that expires before the commit is a conflict.
 ///
 /// While it lives it pins the versions that it sees, as a [`Snapshot`] does.
 pub struct Transaction {
@@ -114,12 +115,12 @@ impl Transaction {
     /// has written itself is copied. Errors: `Corruption`, `Io`; `InvalidArgument` for a collection
     /// of another database.
     pub fn get(&self, collection: &Collection, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let view = self.view(collection)?;
+        collection.check_owner(&self.handle)?;
         let lookup = Lookup::new(collection.id, key.as_ref());
-        let read = |lookup| {
-            let value = view.get(key)?;
-            self.reads.borrow_mut().key(lookup);
-            Ok(value)
+        let read = |lookup| match self.read(lookup)? {
+            Some(Found::Large(large)) => large.read().map(Some),
+            Some(Found::Value(value)) => Ok(Some(value)),
+            None => Ok(None),
         };
         match self.writes.get(lookup.full(), || self.handle.core.now()) {
             None => read(lookup),
@@ -137,16 +138,24 @@ impl Transaction {
     /// Whether a key is present; a value out of line is not read for it. Errors as of
     /// [`Transaction::get`].
     pub fn contains_key(&self, collection: &Collection, key: impl AsRef<[u8]>) -> Result<bool> {
-        let view = self.view(collection)?;
+        collection.check_owner(&self.handle)?;
         let lookup = Lookup::new(collection.id, key.as_ref());
         match self.writes.get(lookup.full(), || self.handle.core.now()) {
             Some(own) => Ok(own != Own::Gone),
-            None => {
-                let is_there = view.contains_key(key)?;
-                self.reads.borrow_mut().key(lookup);
-                Ok(is_there)
-            }
+            None => Ok(self.read(lookup)?.is_some()),
         }
+    }
+
+    /// What the snapshot has of a key, which is noted.
+    fn read(&self, key: Lookup) -> Result<Option<Found>> {
+        let core = &self.handle.core;
+        core.check_open()?;
+        let found = core.views.load().look_closely(&key, self.snapshot.pin.seq())?;
+        let (found, expiry) = found.unzip();
+        let mut reads = self.reads.borrow_mut();
+        reads.expiring(expiry.flatten());
+        reads.key(key);
+        Ok(found)
     }
 
     /// The pairs of a range of keys, its own writes among them. Errors as of [`Transaction::get`].

@@ -356,16 +356,50 @@ fn what_reads_and_writes_in_one_step_finds_it_absent() {
     c.insert_with_ttl("lock", "one", TTL).unwrap();
     c.insert_with_ttl("first", "x", TTL).unwrap();
     assert_eq!(c.insert_if_absent("lock", "two").unwrap().unwrap(), b"one");
-    let mut txn = db.begin();
-    assert_eq!(txn.get(&c, "lock").unwrap().unwrap(), b"one");
-    txn.insert(&c, "seen", "one").unwrap();
     hands.advance(100);
     db.compact().unwrap();
-    txn.commit().unwrap();
     assert_eq!(c.compare_and_swap("lock", Some("one"), Some("two")).unwrap(), Err(None));
     assert_eq!(c.compare_and_swap("lock", None::<&str>, Some("two")).unwrap(), Ok(()));
     assert_eq!(c.fetch_update("first", |was| was.map(<[u8]>::to_vec)).unwrap(), None);
     assert_eq!(c.pop_first().unwrap().unwrap().0, b"lock");
+}
+
+/// What a transaction has read holds at its commit, or it conflicts (F-46): had what it read expired,
+/// and what others wrote over it, nothing would be left to tell of them.
+#[test]
+fn a_value_that_was_read_and_has_expired_conflicts() {
+    let (folder, hands) = (folder(), Hands::new());
+    let (db, c) = hands.open(folder.path());
+    let reads: [fn(&esker::Transaction, &Collection) -> bool; 4] = [
+        |txn, c| txn.get(c, "read").unwrap().is_some(),
+        |txn, c| txn.contains_key(c, "read").unwrap(),
+        |txn, c| txn.iter(c).unwrap().next().is_some(),
+        |txn, c| txn.iter(c).unwrap().next_back().is_some(),
+    ];
+    for (index, read) in reads.iter().enumerate() {
+        for (later, want) in [(99, Ok(())), (100, Err(ErrorKind::Conflict))] {
+            c.insert_with_ttl("read", vec![1; if index == 0 { 500 } else { 5 }], TTL).unwrap();
+            let mut reader = db.begin();
+            assert!(read(&reader, &c));
+            let mut writer = db.begin();
+            assert_eq!(writer.get(&c, "written").unwrap(), None);
+            if want.is_err() {
+                writer.insert_with_ttl(&c, "read", "2", TTL / 2).unwrap();
+            }
+            writer.commit().unwrap();
+            reader.insert(&c, "written", "1").unwrap();
+            hands.advance(later);
+            db.compact().unwrap();
+            assert_eq!(reader.commit().map_err(|error| error.kind()), want, "{index} {later}");
+            c.clear().unwrap();
+        }
+    }
+    let mut blind = db.begin();
+    c.insert_with_ttl("read", "1", TTL).unwrap();
+    assert_eq!(blind.get(&c, "read").unwrap(), None);
+    hands.advance(100);
+    blind.insert(&c, "written", "1").unwrap();
+    assert_eq!(blind.commit().unwrap_err().kind(), ErrorKind::Conflict, "it was written since");
 }
 
 /// A transaction's own writes expire for itself too, under its operands as well.
