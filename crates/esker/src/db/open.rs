@@ -482,14 +482,15 @@ pub(super) fn load_system(
 ) -> Result<(Catalog, Named)> {
     let (mut catalog, mut named) = (Catalog::default(), Named::default());
     let end = CollectionId(CollectionId::SYSTEM.0 + 1).0.to_be_bytes();
+    let now = view.clock.now();
     let scope = Scope {
         seq: at,
-        now: view.clock.now(),
+        now,
         start: Bound::Unbounded,
         end: Bound::Excluded(end.into()),
         tombstones: Tombstones::Hidden,
     };
-    let (view, cover) = (view.clone(), view.cover(at));
+    let (view, cover) = (view.clone(), view.cover(at, now));
     let hidden = cover.clone();
     let open = Box::new(move || Ok(view.cursor(at, &hidden)));
     let mut records = Visible::new(open, scope).under(cover);

@@ -206,12 +206,12 @@ impl Range {
         let FullBounds { collection, start, end } = bounds;
         let (seq, now) = (hold.seq(), view.clock.now());
         let scope = Scope { seq, now, start, end, tombstones };
-        let (cover, gaps) = (view.cover(hold.seq()), view.gaps.clone());
+        let (cover, gaps) = (view.cover(seq, now), view.gaps.clone());
         let (hidden, walked) = (cover.clone(), view.clone());
         let open = Box::new(move || open(&walked, &hidden));
         let visible = Visible::new(open, scope).under(cover).folding(view.clone());
         let visible = match hold {
-            Hold::Pin(_) => visible.telling(Box::new(move |gap| gaps.remember(gap))),
+            Hold::Pin(_) => visible.telling(Box::new(move |gap| gaps.remember(gap, now))),
             // Its view may lack what its number has: what it does not find may be there.
             Hold::Watch(..) => visible,
         };

@@ -136,15 +136,15 @@ impl Changed {
 
     /// What the moment sees of a stretch.
     fn seen_in(&self, (start, end): Stretch) -> Visible<Merged> {
-        let (view, at) = (self.view.clone(), self.since);
+        let (view, at, now) = (self.view.clone(), self.since, self.view.clock.now());
         let scope = Scope {
             seq: at,
-            now: view.clock.now(),
+            now,
             start: Bound::Included(start),
             end: Bound::Excluded(end),
             tombstones: Tombstones::Hidden,
         };
-        let cover = view.cover(at);
+        let cover = view.cover(at, now);
         let (hidden, backing) = (cover.clone(), view.clone());
         let open = Box::new(move || Ok(view.cursor(at, &hidden)));
         Visible::new(open, scope).under(cover).folding(backing)

@@ -69,17 +69,18 @@ impl World {
 
     fn scan(&self, keys: &Range<u16>, at: u64) -> Visible<Merged> {
         let (view, at, gaps) = (self.view(), SeqNo(at), self.gaps.clone());
+        let now = view.clock.now();
         let scope = Scope {
             seq: at,
-            now: view.clock.now(),
+            now,
             start: Bound::Included(full(keys.start).into()),
             end: Bound::Excluded(full(keys.end).into()),
             tombstones: Tombstones::Hidden,
         };
-        let cover = view.cover(at);
+        let cover = view.cover(at, now);
         let hidden = cover.clone();
         let open = Box::new(move || Ok(view.cursor(at, &hidden)));
-        Visible::new(open, scope).under(cover).telling(Box::new(move |gap| gaps.remember(gap)))
+        Visible::new(open, scope).under(cover).telling(Box::new(move |gap| gaps.remember(gap, now)))
     }
 
     /// The keys that are found, and how many did not show on the way.

@@ -217,10 +217,11 @@ impl View {
         Ok(None)
     }
 
-    /// What range deletes cover for a scan at `at`, and where scans before it found nothing.
-    pub fn cover(&self, at: SeqNo) -> Cover {
+    /// What range deletes cover for a scan at `at`, at the time `now`, and where scans before it found
+    /// nothing.
+    pub fn cover(&self, at: SeqNo, now: Time) -> Cover {
         let memtables = self.memtables.iter().flat_map(|memtable| memtable.skylines(at));
-        Cover::of(memtables.chain([self.version.spans.skyline(at), self.gaps.skyline(at)]))
+        Cover::of(memtables.chain([self.version.spans.skyline(at), self.gaps.skyline(at, now)]))
     }
 }
 
