@@ -391,7 +391,8 @@ pub fn put_entry(out: &mut Vec<u8>, op: &Op<'_>, seq: SeqNo) {
 pub fn put_entry_at_rest(out: &mut Vec<u8>, entry: &Entry<'_>) {
     let Entry { key, seq, kind, value } = *entry;
     let (packed, value) = split_packed(kind, value);
-    let (value, expiry) = if kind == Kind::Expiring { split(kind, value) } else { (value, None) };
+    let timed = (kind == Kind::Expiring).then(|| split(kind, value).ok()).flatten();
+    let (value, expiry) = timed.unwrap_or((value, None));
     Parts { kind, key: [&[], key], seq, packed, expiry, value: [&[], value] }.put(out);
 }
 

@@ -43,7 +43,7 @@ impl Setsum {
         let large = match kind {
             Kind::Put if value.len() >= BLOB_BYTES_MIN => (length(value), digest(value), None),
             Kind::Expiring if value.len() >= BLOB_BYTES_MIN + Time::BYTES => {
-                let (value, expiry) = split(kind, value);
+                let (value, expiry) = split(kind, value).unwrap_or((value, None));
                 (length(value), digest(value), expiry)
             }
             Kind::Blob => match BlobRef::decode(value) {

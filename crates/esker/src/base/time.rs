@@ -54,21 +54,32 @@ pub fn expiry_of(kind: Kind, value: &[u8]) -> Option<Time> {
     match kind {
         Kind::Put | Kind::Delete | Kind::Merge | Kind::RangeDelete => None,
         Kind::Blob if value.len() == BlobRef::BYTES => None,
-        Kind::Blob | Kind::Expiring => split(kind, value).1,
+        Kind::Blob | Kind::Expiring => split(kind, value).ok()?.1,
     }
 }
 
-/// The value of an entry at rest without its expiry, and that.
-pub fn split(kind: Kind, value: &[u8]) -> (&[u8], Option<Time>) {
+/// The value of an entry at rest without its expiry, and that. Errors: `Corruption` if it has no expiry
+/// and must have one.
+#[inline]
+pub fn split(kind: Kind, value: &[u8]) -> Result<(&[u8], Option<Time>)> {
     let has_expiry = match kind {
         Kind::Expiring => true,
         Kind::Blob => value.len() == BlobRef::BYTES + Time::BYTES,
         _ => false,
     };
-    match value.split_last_chunk() {
-        Some((value, expiry)) if has_expiry => (value, Some(Time(u64::from_le_bytes(*expiry)))),
-        _ => (value, None),
+    if !has_expiry {
+        return Ok((value, None));
     }
+    match value.split_last_chunk() {
+        Some((value, expiry)) => Ok((value, Some(Time(u64::from_le_bytes(*expiry))))),
+        None => Err(cut_off(value)),
+    }
+}
+
+#[cold]
+fn cut_off(value: &[u8]) -> Error {
+    let message = format!("want a value and its expiry, found \"{}\"", value.escape_ascii());
+    Error::new(ErrorKind::Corruption, message)
 }
 
 impl Entry<'_> {
@@ -91,17 +102,13 @@ pub fn is_absence(kind: Kind, value: &[u8], now: Time) -> bool {
     kind == Kind::Delete || expiry_of(kind, value).is_some_and(|expiry| expiry <= now)
 }
 
-/// What the user gave, of the value of a put in line. Errors: `Corruption` if it has no expiry and
-/// must have one.
+/// What the user gave, of the value of a put in line. Errors: as of [`split`].
 #[inline]
 pub fn user_value(kind: Kind, value: Value) -> Result<Value> {
     if kind != Kind::Expiring {
         return Ok(value);
     }
-    let len = value.len().checked_sub(Time::BYTES).ok_or_else(|| {
-        let message = format!("want a value and its expiry, found \"{}\"", value.escape_ascii());
-        Error::new(ErrorKind::Corruption, message)
-    })?;
+    let len = split(kind, &value)?.0.len();
     Ok(value.part(0..to_u64(len)))
 }
 
@@ -147,6 +154,7 @@ mod tests {
         let strip = |bytes: &[u8]| user_value(Kind::Expiring, Value::copied(bytes));
         assert_eq!(strip(b"v12345678").unwrap(), b"v");
         assert_eq!(strip(b"1234567").unwrap_err().kind(), ErrorKind::Corruption);
+        assert_eq!(split(Kind::Expiring, b"1234567").unwrap_err().kind(), ErrorKind::Corruption);
         assert_eq!(user_value(Kind::Put, Value::copied(b"1234")).unwrap(), b"1234");
     }
 }

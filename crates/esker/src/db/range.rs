@@ -230,7 +230,8 @@ impl Range {
         let Some(entry) = self.visible.advance()? else { return Ok(None) };
         let key = entry.key.get(CollectionId::BYTES..).unwrap_or_default();
         if entry.kind != Kind::Blob {
-            let (value, expiry) = split(entry.kind, entry.value);
+            let parts = split(entry.kind, entry.value);
+            let (value, expiry) = parts.inspect_err(|error| self.failed = Some(error.clone()))?;
             return Ok(Some((key, value, expiry)));
         }
         let expiry = entry.expiry();

@@ -225,7 +225,10 @@ fn seen(entries: &[Owned], at: u64) -> Shown {
                 };
                 shown.insert(key, folded);
             }
-            kind => drop(shown.insert(key, Ok(split(kind, &value).0.to_vec()))),
+            kind => {
+                let value = split(kind, &value).map(|(value, _)| value.to_vec());
+                shown.insert(key, value.map_err(drop));
+            }
         }
     }
     shown
