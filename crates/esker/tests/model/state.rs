@@ -290,6 +290,13 @@ impl Moment {
         cells.any(|(key, cell)| span.has(key) && cell.expires.is_some())
     }
 
+    /// Whether anything in a span that was there at a time of day has expired since.
+    pub fn has_expired(&self, number: Number, span: &Span, since: u64) -> bool {
+        let gone = since + 1..=self.clock.now();
+        let mut cells = self.rooms.get(&number).into_iter().flat_map(|room| &room.cells);
+        cells.any(|(key, cell)| span.has(key) && cell.expires.is_some_and(|it| gone.contains(&it)))
+    }
+
     /// All collections: their paths, and what they show.
     pub fn all(&self) -> impl Iterator<Item = (&String, Pairs)> {
         self.paths.iter().map(|(path, number)| (path, self.pairs(*number)))

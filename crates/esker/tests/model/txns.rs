@@ -6,7 +6,7 @@
 //!
 //! 1. One commits if nothing that it has read was written since it began, and conflicts if something
 //!    was. Where it walked only a part of a range, or over keys of its own, or where what was written
-//!    is gone again, either may be said.
+//!    is gone again, or where something that it may have read has expired, either may be said.
 //! 2. One that commits would have read the same in that moment.
 
 use super::history::Draft;
@@ -86,6 +86,8 @@ struct Seen {
     /// Of a walk that did not end.
     part: Option<Pace>,
     own: Vec<Own>,
+    /// The time of day.
+    at: u64,
 }
 
 /// What is there with own writes over it.
@@ -157,7 +159,7 @@ impl Client {
 
     fn saw(&mut self, number: Number, span: Span, part: Option<Pace>) {
         let own = self.own.clone();
-        self.reads.push(Seen { number, span, part, own });
+        self.reads.push(Seen { number, span, part, own, at: self.state.now.clock.now() });
     }
 
     fn get(&mut self, (number, to): &(Number, Collection), key: &KeyBytes) -> Result<(), String> {
@@ -168,7 +170,8 @@ impl Client {
             // What its own operands come to rests on what they came upon.
             let is_other = |own: &Own| own.number != *number || !own.change.span().has(key);
             let own = self.own.iter().filter(|own| is_other(own)).cloned().collect();
-            self.reads.push(Seen { number: *number, span: Span::one(key), part: None, own });
+            let (number, at) = (*number, self.state.now.clock.now());
+            self.reads.push(Seen { number, span: Span::one(key), part: None, own, at });
         }
         Ok(())
     }
@@ -345,6 +348,7 @@ impl Run {
                 must |= surely;
                 may |= perhaps;
             }
+            may |= client.state.now.has_expired(read.number, &read.span, read.at);
         }
         let holds = client.reads.iter().all(|read| read.holds(&client.state, self.now()));
         let draft = self.after(&client);
