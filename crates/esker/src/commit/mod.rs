@@ -608,6 +608,8 @@ impl Committer {
         generation.log.end_at(length, last);
         self.wait_visible(last)?;
         self.group.wait_durable(last, self, &self.poison)?;
+        // One that was sealed when all of it was durable already was not cut yet.
+        self.queue.all().iter().try_for_each(|sealed| sealed.sync())?;
         generation.log.finish(length)?;
         generation.log.sync()?;
         Ok(Closed { log: generation.log_id, length, last })

@@ -13,6 +13,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
+mod edges;
 mod kept;
 mod play;
 mod told;
