@@ -492,7 +492,7 @@ impl Committer {
         let before = before.map(|small| small.new_log());
         let log = match before.clone() {
             Some(small) => small,
-            None => self.host.new_log()?,
+            None => self.host.new_log().inspect_err(|error| self.fail_if_poisoned(error))?,
         };
         let prepared = Generation::new(log, Arc::new(memtable));
         let mut front = self.front.lock();
@@ -595,6 +595,13 @@ impl Committer {
         self.queue.moved.open();
         self.released.open();
         self.pace.wake_all();
+    }
+
+    /// Wakes all who wait if `error` has poisoned the database, as one of the manifest does.
+    pub fn fail_if_poisoned(&self, error: &Error) {
+        if self.poison.is_set() {
+            self.fail(error);
+        }
     }
 
     /// Refuses writes from here on, and makes durable what was written. Answers where the log ends,

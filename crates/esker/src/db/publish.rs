@@ -29,7 +29,8 @@ impl Core {
         flushed: Option<&Arc<Memtable>>,
     ) -> Result<()> {
         let removes = !edit.remove.is_empty() || !edit.remove_blobs.is_empty();
-        ledger.record(edit)?;
+        let recorded = ledger.record(edit);
+        recorded.inspect_err(|error| writing.committer.fail_if_poisoned(error))?;
         let before = self.views.load_full();
         let version = Version::of(ledger.state(), &before.version, fresh, &self.shelves)
             .inspect_err(|error| writing.committer.fail(error))?;
