@@ -15,7 +15,7 @@
 use super::background::Background;
 use super::catalog::Catalog;
 use super::feed::Still;
-use super::keep::{Earlier, names_of};
+use super::keep::names_of;
 use super::ledger::Ledger;
 use super::named::Named;
 use super::options::Options;
@@ -31,7 +31,7 @@ use crate::commit::generation::{Queue, Sealed};
 use crate::compaction::policy::LAST;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, Lock, path_in};
-use crate::manifest::{Balance, Blobs, Edit, Placed, Reason, State};
+use crate::manifest::{Balance, Blobs, Closed, Edit, Placed, Reason, State};
 use crate::merge::Rules;
 use crate::merge::retain::Keep;
 use crate::merge::rewrite::{Progress, Rewrite, Rewritten};
@@ -90,7 +90,8 @@ pub struct Writing {
     pub(super) ledger: Arc<Ledger>,
     pub(super) queue: Arc<Queue>,
     pub(super) background: Arc<Background>,
-    pub(super) earlier: Earlier,
+    /// How the logs ended that were live at the open.
+    pub(super) earlier: Vec<Closed>,
     pub(super) steps: Arc<Steps>,
     /// One ingest at a time: two would choose the same number. Held while a caller's pairs are read.
     pub(super) ingesting: Mutex<()>,

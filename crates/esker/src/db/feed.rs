@@ -20,7 +20,6 @@
 use super::Db;
 use super::change::{Change, Names, change_of};
 use super::core::Core;
-use super::keep::Earlier;
 use super::open::load_system;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
@@ -76,7 +75,7 @@ enum Place {
 pub(super) struct Still {
     pub(super) held: Held,
     /// Logs that are not flushed, if they are known to be durable.
-    pub(super) earlier: Earlier,
+    pub(super) earlier: Vec<Closed>,
 }
 
 impl Db {
@@ -308,12 +307,12 @@ impl Core {
         let (kept, live) = (known(FileKind::Kept), known(FileKind::Log));
         let Some(writing) = &self.writing else {
             let Still { held, earlier } = &self.still;
-            let logs = held.logs.iter().map(kept).chain(earlier.ends.iter().map(live));
+            let logs = held.logs.iter().map(kept).chain(earlier.iter().map(live));
             return look(held, logs.collect());
         };
         let ledger = writing.ledger.lock();
         let state = ledger.state();
-        let earlier = writing.earlier.ends.iter().filter(|end| state.logs.contains(&end.log));
+        let earlier = writing.earlier.iter().filter(|end| state.logs.contains(&end.log));
         let own = writing.committer.live_logs().into_iter();
         let own = own.map(|(log, last)| (log.name(), LogEnd::Live(log), last));
         let logs = state.held.logs.iter().map(kept).chain(earlier.map(live)).chain(own);

@@ -24,7 +24,7 @@ use super::checkpoint::files_of;
 use super::core::{Core, Writing};
 use super::feed::Still;
 use super::folder;
-use super::keep::{Earlier, names_of};
+use super::keep::names_of;
 use super::large::no_addresses;
 use super::ledger::Ledger;
 use super::named::{self, Named};
@@ -246,7 +246,10 @@ impl Opening<'_> {
             lock: Mutex::new(lock),
         });
         if let Some(writing) = &core.writing {
-            while !clean && core.flush_one(writing)? {}
+            if !clean {
+                core.harden_logs(writing)?;
+                while core.flush_one(writing)? {}
+            }
             let background = writing.background.clone();
             core.snapshots.on_release(move || background.wake_compaction());
             let background = writing.background.clone();
@@ -287,9 +290,15 @@ impl Opening<'_> {
         if !self.options.read_only {
             return Still::default();
         }
+        let held = self.state.held.clone();
         // What nobody has synced, the next crash may take.
-        let ends = if self.is_clean() { &*self.replayed.ends } else { &[] };
-        Still { held: self.state.held.clone(), earlier: Earlier::new(ends, true) }
+        Still { held, earlier: if self.is_clean() { self.ends() } else { Vec::new() } }
+    }
+
+    /// How each of the logs ended that hold anything.
+    fn ends(&self) -> Vec<Closed> {
+        let ends = self.replayed.ends.iter();
+        ends.map(|&Previous { log, length, last }| Closed { log, length, last }).collect()
     }
 
     fn shelves(&self) -> Shelves {
@@ -381,7 +390,7 @@ impl Opening<'_> {
         });
         let removed = self.remove_orphans(&ledger);
         let (steps, ingesting) = Default::default();
-        let earlier = Earlier::new(&self.replayed.ends, self.is_clean());
+        let earlier = self.ends();
         let writing = Writing { committer, ledger, queue, background, earlier, steps, ingesting };
         Ok((views, writing, removed))
     }
@@ -420,10 +429,12 @@ impl Opening<'_> {
             state.flushed = SeqNo(self.replayed.last.0 + self.jump());
         } else if self.is_clean() {
             state.logs = self.replayed.ends.iter().map(|end| end.log).collect();
-            let end = self.replayed.ends.last();
-            state.closed = end.map(|e| Closed { log: e.log, length: e.length, last: e.last });
+            state.closed = self.ends().pop();
         }
-        state.held.shrink_to(self.options.keep_logs);
+        // What will be flushed before the open returns is kept then, or forgotten now: a part of a log
+        // may be flushed, and the rest of it be lost with the power before the next part is.
+        let ends = if self.is_clean() { Vec::new() } else { self.ends() };
+        state.held.shrink_to(self.options.keep_logs, &ends);
         state.clean = false;
         state
     }

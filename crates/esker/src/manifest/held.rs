@@ -10,7 +10,8 @@
 //!    never replayed, and no reader of the database needs it.
 //! 3. Logs ascend, by their own numbers and by those in them; so do bulks. No bulk lies within a log,
 //!    and between two bulks lies a log: so there are at most as many as logs, and one.
-//! 4. Only the oldest are ever forgotten: `gone` rises, and takes with it what lies wholly below.
+//! 4. Only the oldest are ever forgotten: `gone` rises, and takes with it what lies wholly below. It may
+//!    rise above what is flushed: an open forgets at once what it will flush and not keep.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
@@ -104,14 +105,17 @@ impl Held {
     }
 
     fn forget(&mut self, gone: SeqNo) {
+        // An open may have forgotten what it was about to flush.
+        let gone = self.gone.max(gone);
         self.gone = gone;
         self.logs.retain(|log| log.last > gone);
         self.bulks.retain(|(_, last)| *last > gone);
     }
 
-    /// Forgets the oldest logs until those that are kept have at most `bytes`.
-    pub fn shrink_to(&mut self, bytes: u64) {
-        if let Some(gone) = self.beyond(&[], bytes) {
+    /// Forgets the oldest logs until those that are kept, and the `new` ones that will be, have at most
+    /// `bytes`.
+    pub fn shrink_to(&mut self, bytes: u64, new: &[Closed]) {
+        if let Some(gone) = self.beyond(new, bytes) {
             self.forget(gone);
         }
     }
@@ -159,10 +163,10 @@ mod tests {
         assert_eq!(held().beyond(&[log(9, 50, 30)], 150), Some(SeqNo(10)));
         assert_eq!(held().beyond(&[log(9, 151, 30)], 150), Some(SeqNo(30)));
         let mut shrunk = held();
-        shrunk.shrink_to(99);
+        shrunk.shrink_to(99, &[]);
         assert_eq!((shrunk.gone, &*shrunk.logs), (SeqNo(10), &[log(7, 50, 20)][..]));
         assert_eq!(shrunk.bulks.len(), 1);
-        shrunk.shrink_to(49);
+        shrunk.shrink_to(49, &[]);
         assert_eq!(shrunk, Held::nothing(SeqNo(20)));
     }
 

@@ -1,8 +1,8 @@
 //! Where a feed could tell what is not so: names of long ago, numbers not reached yet, ends that were
 //! never cut, an open that ends in the middle.
 
-use super::{MANY, all_words, from, open};
-use esker::env::sim::{Calls, Errno, Fault, Sim};
+use super::{Copy, DIR, Follower, MANY, Met, all_words, from, open, options};
+use esker::env::sim::{Calls, Errno, Fault, Loss, Sim};
 
 /// A log that was sealed after its last sync, and not flushed before the close, ends where it says too.
 #[test]
@@ -26,5 +26,41 @@ fn a_log_that_a_close_has_not_flushed_is_kept_cut() {
         let report = db.verify().unwrap();
         assert!(report.is_whole(), "{n}: {:?}", report.damages);
         assert_eq!(all_words(&from(&db, 1))[1..], ["c:a=1"]);
+    }
+}
+
+/// F-6, F-15: a process is killed with much that is not flushed, and the power fails at any call of the
+/// open that recovers it, which may have flushed a part of a log: nothing that comes back is missing in
+/// the feed, or it says so.
+#[test]
+fn an_open_that_is_cut_short_hides_nothing() {
+    let world = Sim::new(35);
+    let large = options(&world).slab_bytes(64 << 10).keep_logs(MANY).sync_interval(None);
+    let db = large.open(DIR).unwrap();
+    let c = db.collection("c").unwrap();
+    db.flush().unwrap();
+    (0..60u8).for_each(|n| c.insert([n], vec![n; 550]).unwrap());
+    let killed = world.crash(Loss::None);
+    drop((c, db));
+    let began = Follower { copy: Copy::default(), next: 1 };
+    for keep in [0, 20 << 10, MANY] {
+        let whole = killed.snapshot();
+        let first = whole.calls();
+        drop(open(&whole, keep));
+        let calls = whole.calls() - first;
+        assert!(calls > 30, "{calls}");
+        for (call, loss) in (1..=calls).flat_map(|call| Loss::MODELS.map(|loss| (call, loss))) {
+            let world = killed.snapshot();
+            world.crash_at(world.calls() + call);
+            let _ = options(&world).keep_logs(keep).open(DIR);
+            let world = world.crash(loss);
+            let db = open(&world, keep);
+            let mut follower = began.clone();
+            let met = follower.follow(&db);
+            assert!(keep < MANY || met == Met::All, "call {call} of {calls}, {loss:?}");
+            assert_eq!(follower.copy, Copy::of(&db), "{keep}: call {call} of {calls}, {loss:?}");
+            assert!(db.stats().kept_log_bytes <= keep);
+            assert!(db.verify().unwrap().is_whole());
+        }
     }
 }
