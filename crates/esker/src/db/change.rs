@@ -10,7 +10,7 @@
 //! 2. Records of the system collection are told as what they mean, never as bytes.
 //! 3. Paths are those after the batch; of a collection that it deletes, the last one.
 
-use super::catalog::{Catalog, PATH_PREFIX, is_counter, record, record_path};
+use super::catalog::{PATH_PREFIX, is_counter, record, record_path};
 use super::named::{NAME_PREFIX, moment};
 use super::settings::Settings;
 use crate::base::entry::Logged;
@@ -145,11 +145,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// As a catalog has them.
-    pub(super) fn of(catalog: &Catalog) -> Self {
-        let mut names = Self::default();
-        catalog.all().for_each(|it| names.put(it.id, it.path()));
-        names
+    /// Takes in a record of the system collection; others than those that name collections are left
+    /// alone.
+    pub(super) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        if key.starts_with(PATH_PREFIX) {
+            self.put(record(key, value)?.0, record_path(key)?.into());
+        }
+        Ok(())
     }
 
     fn put(&mut self, id: CollectionId, path: Arc<str>) {
@@ -206,10 +208,7 @@ fn note_name(entry: &Logged<'_>, names: &mut Names) -> Result<()> {
     let Some(op) = op_of(entry).filter(|op| op.collection == CollectionId::SYSTEM) else {
         return Ok(());
     };
-    if op.kind == Kind::Put && op.key.starts_with(PATH_PREFIX) {
-        names.put(record(op.key, op.value)?.0, record_path(op.key)?.into());
-    }
-    Ok(())
+    if op.kind == Kind::Put { names.load(op.key, op.value) } else { Ok(()) }
 }
 
 /// The operation of an entry; none for the counter.

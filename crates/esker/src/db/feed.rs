@@ -20,7 +20,7 @@
 use super::Db;
 use super::change::{Change, Names, change_of};
 use super::core::Core;
-use super::open::load_system;
+use super::open::each_record;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 use crate::env::names::{FileKind, FileName};
@@ -43,7 +43,8 @@ pub struct Changes {
     /// Everything below was given, or was not asked for.
     next: SeqNo,
     open: Option<Open>,
-    names: Names,
+    /// What collections are called; none before the number that was asked for is reached.
+    names: Option<Names>,
     failed: Option<Error>,
 }
 
@@ -76,6 +77,8 @@ pub(super) struct Still {
     pub(super) held: Held,
     /// Logs that are not flushed, if they are known to be durable.
     pub(super) earlier: Vec<Closed>,
+    /// Everything up to here is known to be durable.
+    pub(super) durable: SeqNo,
 }
 
 impl Db {
@@ -120,7 +123,9 @@ impl Db {
         core.check_open()?;
         let next = SeqNo(from.clamp(1, SeqNo::MAX.0));
         core.with_logs(|held, _| check_held(held, next))?;
-        let names = names_at(&core, SeqNo(next.0 - 1))?;
+        let before = SeqNo(next.0 - 1);
+        let is_reached = before <= core.visible();
+        let names = is_reached.then(|| names_at(&core, before)).transpose()?;
         Ok(Changes { core, next, open: None, names, failed: None })
     }
 
@@ -130,7 +135,9 @@ impl Db {
         let core = self.core();
         core.check_open()?;
         let durable = core.durable();
-        Ok(core.with_logs(|held, _| held.gone.next().0)..durable.next().0)
+        let start = core.with_logs(|held, _| held.gone.next());
+        // An open that was cut short may have forgotten what it did not come to flush.
+        Ok(start.0..durable.next().max(start).0)
     }
 }
 
@@ -142,11 +149,12 @@ impl Changes {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let found = self.step();
-        // Nothing more will ever be durable.
-        let found = found.and_then(|found| match (found, &self.core.writing) {
-            (None, Some(writing)) => writing.committer.poison().refuse().map(|()| None),
-            (found, _) => Ok(found),
+        // Looked at first: what became durable before it failed is given.
+        let writing = self.core.writing.as_ref();
+        let lives = writing.map_or(Ok(()), |writing| writing.committer.poison().refuse());
+        let found = self.step().and_then(|found| match found {
+            None => lives.map(|()| None),
+            found => Ok(found),
         });
         self.failed = found.as_ref().err().cloned();
         found
@@ -198,7 +206,7 @@ impl Changes {
                     Place::Nowhere => return Ok(None),
                     Place::Log(open) => self.open = Some(open),
                     Place::Bulk(first, last) => {
-                        self.names = names_at(&self.core, last)?;
+                        self.names = Some(names_at(&self.core, last)?);
                         self.next = last.next();
                         return Ok(Some(Change::Bulk { first: first.0, last: last.0 }));
                     }
@@ -220,7 +228,11 @@ impl Changes {
             if frame.last < self.next {
                 continue;
             }
-            let change = change_of(name, &frame, &mut self.names)?;
+            let names = match &mut self.names {
+                Some(names) => names,
+                none => none.insert(names_at(&self.core, SeqNo(self.next.0 - 1))?),
+            };
+            let change = change_of(name, &frame, names)?;
             self.next = frame.last.next();
             if change.is_some() {
                 return Ok(change);
@@ -278,7 +290,7 @@ type HeldLog = (FileName, LogEnd, SeqNo);
 impl Core {
     /// Everything up to here is on disk.
     fn durable(&self) -> SeqNo {
-        self.writing.as_ref().map_or(self.last, |writing| writing.committer.durable())
+        self.writing.as_ref().map_or(self.still.durable, |writing| writing.committer.durable())
     }
 
     /// Whether nothing more will come.
@@ -306,7 +318,7 @@ impl Core {
         };
         let (kept, live) = (known(FileKind::Kept), known(FileKind::Log));
         let Some(writing) = &self.writing else {
-            let Still { held, earlier } = &self.still;
+            let Still { held, earlier, .. } = &self.still;
             let logs = held.logs.iter().map(kept).chain(earlier.iter().map(live));
             return look(held, logs.collect());
         };
@@ -367,9 +379,18 @@ fn check_held(held: &Held, next: SeqNo) -> Result<()> {
     Err(Error::new(ErrorKind::NotFound, message))
 }
 
-/// What collections were called at that moment, as far as it can still be read.
+/// What collections were called at that moment, as far as that can still be known.
+///
+/// A flush or a compaction that has seen what is newer may have dropped what was true then, and have left
+/// what is older. So beside one, only what was not written since is known.
 fn names_at(core: &Core, at: SeqNo) -> Result<Names> {
-    let at = at.min(core.visible());
-    let (catalog, _) = load_system(&core.views.load_full(), at, &Arc::default())?;
-    Ok(Names::of(&catalog))
+    let view = core.views.load_full();
+    let is_all_there = view.version.segments().all(|segment| segment.meta().seq_max <= at);
+    let mut names = Names::default();
+    let moment = if is_all_there { at } else { SeqNo::MAX };
+    each_record(&view, moment, |key, value, seq| match seq <= at {
+        true => names.load(key, value),
+        false => Ok(()),
+    })?;
+    Ok(names)
 }

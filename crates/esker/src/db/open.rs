@@ -291,8 +291,11 @@ impl Opening<'_> {
             return Still::default();
         }
         let held = self.state.held.clone();
-        // What nobody has synced, the next crash may take.
-        Still { held, earlier: if self.is_clean() { self.ends() } else { Vec::new() } }
+        match self.is_clean() {
+            true => Still { held, earlier: self.ends(), durable: self.replayed.last },
+            // What nobody has synced, the next crash may take.
+            false => Still { held, earlier: Vec::new(), durable: self.state.flushed },
+        }
     }
 
     /// How each of the logs ended that hold anything.
@@ -486,12 +489,21 @@ impl Opening<'_> {
 }
 
 /// Reads the system collection as of `at`, and pins the named snapshots in `registry`.
-pub(super) fn load_system(
+fn load_system(view: &Arc<View>, at: SeqNo, registry: &Arc<Registry>) -> Result<(Catalog, Named)> {
+    let (mut catalog, mut named) = (Catalog::default(), Named::default());
+    each_record(view, at, |key, value, seq| {
+        catalog.load(key, value)?;
+        named::load(&mut named, registry, (key, value, seq))
+    })?;
+    Ok((catalog, named))
+}
+
+/// Shows each record of the system collection as of `at`: key, value and number.
+pub(super) fn each_record(
     view: &Arc<View>,
     at: SeqNo,
-    registry: &Arc<Registry>,
-) -> Result<(Catalog, Named)> {
-    let (mut catalog, mut named) = (Catalog::default(), Named::default());
+    mut each: impl FnMut(&[u8], &[u8], SeqNo) -> Result<()>,
+) -> Result<()> {
     let end = CollectionId(CollectionId::SYSTEM.0 + 1).0.to_be_bytes();
     let now = view.clock.now();
     let scope = Scope {
@@ -507,11 +519,10 @@ pub(super) fn load_system(
     let mut records = Visible::new(open, scope).under(cover);
     while let Some(entry) = records.advance()? {
         if let Some((_, key)) = split_full_key(entry.key) {
-            catalog.load(key, entry.value)?;
-            named::load(&mut named, registry, (key, entry.value, entry.seq))?;
+            each(key, entry.value, entry.seq)?;
         }
     }
-    Ok((catalog, named))
+    Ok(())
 }
 
 /// What the commit path asks of the database.

@@ -1,8 +1,55 @@
 //! Where a feed could tell what is not so: names of long ago, numbers not reached yet, ends that were
 //! never cut, an open that ends in the middle.
 
-use super::{Copy, DIR, Follower, MANY, Met, all_words, from, open, options};
+use super::{Copy, DIR, Follower, MANY, Met, all_words, drain, from, open, options};
+use esker::Change;
 use esker::env::sim::{Calls, Errno, Fault, Loss, Sim};
+
+/// A name is that of the moment, or it is not told: what a compaction has left of the records of then may
+/// be older than then.
+#[test]
+fn a_name_that_was_written_over_is_not_told() {
+    let world = Sim::new(31);
+    let db = options(&world).keep_logs(MANY).background_compaction(false).open(DIR).unwrap();
+    let c = db.collection("b").unwrap();
+    let still = db.collection("still").unwrap();
+    db.flush().unwrap();
+    db.compact().unwrap();
+    db.rename_collection(&c, "a").unwrap();
+    let seen = db.stats().sequence;
+    c.insert("k", "1").unwrap();
+    still.insert("k", "1").unwrap();
+    db.collection("b").unwrap().insert("k", "2").unwrap();
+    db.flush().unwrap();
+    let found = all_words(&from(&db, seen + 1));
+    assert_eq!(found, ["a:k=1", "still:k=1", "named b filter None", "b:k=2"]);
+}
+
+/// A number above the present: names are those of the moment that is reached, not of the call.
+#[test]
+fn names_are_those_of_when_a_number_is_reached() {
+    let world = Sim::new(32);
+    let db = open(&world, MANY);
+    let c = db.collection("a").unwrap();
+    db.sync().unwrap();
+    let mut ahead = db.changes(db.stats().sequence + 5).unwrap();
+    db.rename_collection(&c, "b").unwrap();
+    let new = db.collection("new").unwrap();
+    for value in 0..5 {
+        c.insert("k", value.to_string()).unwrap();
+        new.insert("k", value.to_string()).unwrap();
+    }
+    db.sync().unwrap();
+    let found = drain(&mut ahead);
+    assert!(found.len() > 4);
+    for change in &found {
+        let Change::Batch { operations, .. } = change else { panic!("{change:?}") };
+        for operation in operations {
+            let want = if operation.collection == Some(c.id()) { "b" } else { "new" };
+            assert_eq!(operation.path.as_deref(), Some(want), "{change:?}");
+        }
+    }
+}
 
 /// A log that was sealed after its last sync, and not flushed before the close, ends where it says too.
 #[test]
@@ -27,6 +74,21 @@ fn a_log_that_a_close_has_not_flushed_is_kept_cut() {
         assert!(report.is_whole(), "{n}: {:?}", report.damages);
         assert_eq!(all_words(&from(&db, 1))[1..], ["c:a=1"]);
     }
+}
+
+/// What is only read, and was not closed well: whoever goes on from the end of what is held misses nothing.
+#[test]
+fn what_is_held_of_an_unclean_end_ends_with_what_is_durable() {
+    let world = Sim::new(34);
+    let db = open(&world, MANY);
+    let c = db.collection("c").unwrap();
+    c.insert("a", "1").unwrap();
+    db.flush().unwrap();
+    c.insert("a", "2").unwrap();
+    let killed = world.crash(Loss::None);
+    let held = options(&killed).read_only(true).open(DIR).unwrap().changes_held().unwrap();
+    let db = open(&killed, MANY);
+    assert_eq!(all_words(&from(&db, held.end)), ["c:a=2"]);
 }
 
 /// F-6, F-15: a process is killed with much that is not flushed, and the power fails at any call of the
@@ -54,7 +116,9 @@ fn an_open_that_is_cut_short_hides_nothing() {
             world.crash_at(world.calls() + call);
             let _ = options(&world).keep_logs(keep).open(DIR);
             let world = world.crash(loss);
+            let read = options(&world).read_only(true).open(DIR).unwrap().changes_held().unwrap();
             let db = open(&world, keep);
+            assert!(read.start <= read.end && read.start <= db.changes_held().unwrap().start);
             let mut follower = began.clone();
             let met = follower.follow(&db);
             assert!(keep < MANY || met == Met::All, "call {call} of {calls}, {loss:?}");

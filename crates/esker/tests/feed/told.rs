@@ -44,11 +44,11 @@ fn what_was_done_is_told_in_words_that_anyone_understands() {
         "forgot x".into(),
     ];
     assert_eq!(all_words(&from(&db, 1)), want);
-    // Names are those of then, as far as they are not written over.
+    // Names are those of then, as far as they are not written over in segments.
     let all = from(&db, 1);
     let renamed = all.iter().position(|change| words(change).starts_with("unnamed")).unwrap();
     let later = from(&db, all[renamed].last() + 1);
-    assert_eq!(all_words(&later), want[renamed + 1..]);
+    assert_eq!(all_words(&later), [&want[renamed + 1], "?:-.. unnamed new", "forgot x"]);
 }
 
 /// F-15: what a power loss could take is not told.
