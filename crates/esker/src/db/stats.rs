@@ -185,7 +185,7 @@ impl Stats {
         };
         let kept = core.kept_logs();
         stats.kept_logs = kept.len() as u64;
-        stats.kept_log_bytes = kept.iter().map(|log| log.length).sum();
+        stats.kept_log_bytes = kept.iter().fold(0, |sum, log| sum.saturating_add(log.length));
         stats.blob_values = blobs.iter().map(|blob| blob.live_values()).sum();
         stats.blob_live_bytes = blobs.iter().map(|blob| blob.live_bytes()).sum();
         if let Some(writing) = &core.writing {
