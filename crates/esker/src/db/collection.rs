@@ -92,6 +92,9 @@ impl Collection {
     /// never. A transaction that has read it conflicts once it has expired. Its space is freed
     /// by compactions, which come for it when half of a file has expired, also where nobody writes.
     ///
+    /// Operands that are merged upon it fold upon it as long as it lives, and stand alone from then on;
+    /// what they come to until then expires with it, also where an export or a revert copies it.
+    ///
     /// Cost: that of an insert, 8 bytes, and a look at the clock. Errors as of [`Collection::insert`].
     pub fn insert_with_ttl(
         &self,

@@ -189,7 +189,7 @@ pub(super) fn fold_own(
     if let Some(value) = base {
         chain.take(Kind::Put, value);
     }
-    chain.fold(full, backing)
+    Ok(chain.fold(full, backing)?.1)
 }
 
 impl Iterator for TransactionRange<'_> {

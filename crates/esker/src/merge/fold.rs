@@ -17,7 +17,7 @@ use crate::base::error::{Error, Result};
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, split_full_key};
 use crate::base::span::Probe;
-use crate::base::time::{Time, is_absence, user_value};
+use crate::base::time::{Time, expiry_of, is_absence, user_value};
 use crate::base::value::Value;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -51,31 +51,35 @@ pub struct Chain {
     /// Newest first.
     operands: Vec<Value>,
     base: Base,
+    /// When that expires.
+    expiry: Option<Time>,
 }
 
 impl Chain {
     /// Nothing yet; for a reader at this time.
     pub fn at(now: Time) -> Self {
-        let (operands, base) = Default::default();
-        Self { now, operands, base }
+        let (operands, base, expiry) = Default::default();
+        Self { now, operands, base, expiry }
     }
 
     /// Takes in the next older version, which nothing covers. False if it ends the chain.
     pub fn take(&mut self, kind: Kind, value: Value) -> bool {
+        let expiry = expiry_of(kind, &value);
         match kind {
             Kind::Merge => self.operands.push(value),
             _ if is_absence(kind, &value, self.now) => {}
             Kind::Put => self.base = Base::Value(value),
-            Kind::Expiring => self.base = Base::Expiring(value),
-            Kind::Blob => self.base = Base::Outside(value),
+            Kind::Expiring => (self.base, self.expiry) = (Base::Expiring(value), expiry),
+            Kind::Blob => (self.base, self.expiry) = (Base::Outside(value), expiry),
             Kind::Delete | Kind::RangeDelete => {}
         }
         kind == Kind::Merge
     }
 
-    /// The value that it comes to. Errors: `InvalidArgument` if there is no operator or it fails;
-    /// those of reading a base that lies out of line.
-    pub fn fold(&self, full_key: &[u8], backing: &dyn Backing) -> Result<Value> {
+    /// The value that it comes to, as a put at rest: one that expires when what the operands came upon
+    /// does. Errors: `InvalidArgument` if there is no operator or it fails; those of reading a base that
+    /// lies out of line.
+    pub fn fold(&self, full_key: &[u8], backing: &dyn Backing) -> Result<(Kind, Value)> {
         let (collection, key) = split_full_key(full_key).unwrap_or_default();
         let rule = backing.rule(collection);
         let operator = operator_of(&rule, collection).map_err(|error| at_key(&error, key))?;
@@ -93,12 +97,19 @@ impl Chain {
             }
         };
         let operands: Vec<&[u8]> = self.operands.iter().rev().map(|value| &**value).collect();
-        let value = operator::full(operator, key, existing, &operands).map_err(|said| {
+        let mut value = operator::full(operator, key, existing, &operands).map_err(|said| {
             let name = operator.name();
             let error = format!("the merge operator {name:?} of collection {collection}: {said}");
             at_key(&Error::invalid(error), key)
         })?;
-        Ok(Value::lent(Arc::new(value), Vec::as_slice))
+        let kind = match self.expiry {
+            None => Kind::Put,
+            Some(Time(expiry)) => {
+                value.extend_from_slice(&expiry.to_le_bytes());
+                Kind::Expiring
+            }
+        };
+        Ok((kind, Value::lent(Arc::new(value), Vec::as_slice)))
     }
 }
 
@@ -128,7 +139,7 @@ fn at_key(error: &Error, key: &[u8]) -> Error {
     error.clone().context(format_args!("merge operands of key \"{}\"", shown(key)))
 }
 
-/// Folds the chain whose newest operand `cursor` is on: its number and what it comes to. The cursor
+/// Folds the chain whose newest operand `cursor` is on: the put that it comes to, at rest. The cursor
 /// goes on to where the chain ends, within the key or just behind it.
 #[cold]
 pub(super) fn fold_under(
@@ -136,8 +147,8 @@ pub(super) fn fold_under(
     probe: &mut Probe,
     backing: Option<&dyn Backing>,
     now: Time,
-) -> Result<(SeqNo, Value)> {
-    let Some(newest) = cursor.entry() else { return Ok((SeqNo::ZERO, Value::EMPTY)) };
+) -> Result<(SeqNo, Kind, Value)> {
+    let Some(newest) = cursor.entry() else { return Ok((SeqNo::ZERO, Kind::Put, Value::EMPTY)) };
     let (key, seq) = (newest.key.to_vec(), newest.seq);
     let mut chain = Chain::at(now);
     while let Some(entry) = cursor.entry().filter(|entry| *entry.key == *key) {
@@ -148,9 +159,9 @@ pub(super) fn fold_under(
         }
         cursor.next()?;
     }
-    let value = match backing {
+    let (kind, value) = match backing {
         Some(backing) => chain.fold(&key, backing)?,
         None => return Err(at_key(&no_operator(split_full_key(&key).unwrap_or_default().0), &key)),
     };
-    Ok((seq, value))
+    Ok((seq, kind, value))
 }

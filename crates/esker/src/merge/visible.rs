@@ -111,7 +111,7 @@ pub struct Visible<C> {
     /// What operands are folded with.
     backing: Option<Arc<dyn Backing>>,
     /// What those of the key that the front has found came to.
-    folded: Option<(SeqNo, Value)>,
+    folded: Option<(SeqNo, Kind, Value)>,
     /// Keys stepped over of which nothing was visible.
     stepped: u64,
     front: End<C>,
@@ -272,13 +272,15 @@ impl<C: Cursor> Visible<C> {
         if self.advance()?.is_none() {
             return Ok(None);
         }
-        if let Some((seq, value)) = self.folded.take() {
-            let (key, kind, expiry) = (user_key(&self.front.passed), Kind::Put, None);
-            return Ok(Some(Item { key, value, seq, kind, expiry }));
-        }
-        let Some(cursor) = &self.front.cursor else { return Ok(None) };
-        let Some(Entry { key, seq, kind, .. }) = cursor.entry() else { return Ok(None) };
-        let item = Item::of(key, Found { value: cursor.value(), seq, kind }, self.scope.now);
+        let found = match self.folded.take() {
+            Some((seq, kind, value)) => Found { value, seq, kind },
+            None => {
+                let Some(cursor) = &self.front.cursor else { return Ok(None) };
+                let Some(Entry { seq, kind, .. }) = cursor.entry() else { return Ok(None) };
+                Found { value: cursor.value(), seq, kind }
+            }
+        };
+        let item = Item::of(&self.front.passed, found, self.scope.now);
         item.map(Some).map_err(|error| self.fail(error))
     }
 
@@ -290,8 +292,8 @@ impl<C: Cursor> Visible<C> {
         match self.advance_front() {
             Ok(true) => Ok(match &self.folded {
                 None => self.front.cursor.as_ref().and_then(Cursor::entry),
-                Some((seq, value)) => {
-                    Some(Entry { key: &self.front.passed, seq: *seq, kind: Kind::Put, value })
+                Some((seq, kind, value)) => {
+                    Some(Entry { key: &self.front.passed, seq: *seq, kind: *kind, value })
                 }
             }),
             Ok(false) => Ok(None),
@@ -480,10 +482,11 @@ impl<C: Cursor> Visible<C> {
                 Kind::Merge => {
                     // A chain goes from its newest operand on: the other way.
                     cursor.seek(&back.passed, found.seq)?;
-                    let (seq, value) = fold_under(cursor, probe, backing.as_deref(), scope.now)?;
+                    let (seq, kind, value) =
+                        fold_under(cursor, probe, backing.as_deref(), scope.now)?;
                     cursor.seek_before(&back.passed)?;
                     *unseen -= 1;
-                    return Ok(Some(Found { value, seq, kind: Kind::Put }));
+                    return Ok(Some(Found { value, seq, kind }));
                 }
                 Kind::RangeDelete => {}
                 Kind::Put | Kind::Blob | Kind::Expiring | Kind::Delete => {

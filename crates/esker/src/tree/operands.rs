@@ -19,12 +19,12 @@ use crate::merge::fold::Chain;
 use crate::merge::run::{RunCursor, get_in_run};
 
 impl View {
-    /// The value of a key as of `at`, whose newest version that nothing covers is an operand.
+    /// The value of a key as of `at`, as a put at rest, whose newest version that nothing covers is an operand.
     ///
     /// Cost: a probe of each source down to what the operands came upon, a step for each operand, one
     /// call of the operator; a base that lies out of line is read. Errors: as of [`Chain::fold`].
     #[cold]
-    pub(super) fn fold(&self, key: &Lookup, at: SeqNo, time: &Glance<'_>) -> Result<Value> {
+    pub(super) fn fold(&self, key: &Lookup, at: SeqNo, time: &Glance<'_>) -> Result<(Kind, Value)> {
         let covers = self.memtables.iter().map(|memtable| memtable.cover(key.full(), at));
         let cover = covers.max().unwrap_or_default().max(self.version.spans.cover(key.full(), at));
         let mut chain = Chain::at(time.now());

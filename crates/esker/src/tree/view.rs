@@ -86,16 +86,19 @@ impl View {
     /// The same, and when it expires.
     pub fn look_closely(&self, key: &Lookup, at: SeqNo) -> Result<Option<(Found, Option<Time>)>> {
         let time = self.clock.glance();
-        let said = self.find(key, at, &time)?;
-        let expiry = match &said {
-            Some(Said::Outside(value)) => expiry_of(Kind::Blob, value),
-            Some(Said::Expiring(value)) => expiry_of(Kind::Expiring, value),
+        let Some(mut found) = self.find(key, at, &time)? else { return Ok(None) };
+        if matches!(found, Said::Operand) {
+            let (kind, value) = self.fold(key, at, &time)?;
+            found = said(kind, value, &time);
+        }
+        let expiry = match &found {
+            Said::Outside(value) => expiry_of(Kind::Blob, value),
+            Said::Expiring(value) => expiry_of(Kind::Expiring, value),
             _ => None,
         };
-        let found = match said {
-            Some(Said::Outside(bytes)) => Some(Found::Large(self.find_large(&bytes)?)),
-            Some(said) => self.answer(said, key, at, &time)?.map(Found::Value),
-            None => None,
+        let found = match found {
+            Said::Outside(bytes) => Some(Found::Large(self.find_large(&bytes)?)),
+            found => self.answer(found, key, at, &time)?.map(Found::Value),
         };
         Ok(found.map(|found| (found, expiry)))
     }
@@ -117,6 +120,11 @@ impl View {
         Ok(Large::new(blob, Place::Log(file)))
     }
 
+    fn fold_for_user(&self, key: &Lookup, at: SeqNo, time: &Glance<'_>) -> Result<Value> {
+        let (kind, value) = self.fold(key, at, time)?;
+        user_value(kind, value)
+    }
+
     #[inline]
     fn answer(
         &self,
@@ -130,7 +138,7 @@ impl View {
             Said::Expiring(value) => user_value(Kind::Expiring, value).map(Some),
             Said::Gone => Ok(None),
             Said::Outside(blob) => self.large(&blob).map(Some),
-            Said::Operand => self.fold(key, at, time).map(Some),
+            Said::Operand => self.fold_for_user(key, at, time).map(Some),
         }
     }
 
@@ -195,7 +203,7 @@ impl View {
             open.retain(|_| !known.next().unwrap_or_default());
         }
         for place in chains {
-            answers[place] = self.fold(&keys[place], at, &time).map(Some)?;
+            answers[place] = self.fold_for_user(&keys[place], at, &time).map(Some)?;
         }
         Ok(answers)
     }

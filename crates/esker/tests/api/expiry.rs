@@ -345,6 +345,8 @@ fn operands_upon_what_expires_stand_alone_once_it_has() {
         c.insert("k", value(1)).unwrap();
         let (db, c) = settle(place, &hands, folder.path(), (db, c));
         c.insert_with_ttl("k", value(10), TTL).unwrap();
+        let expiry = c.expires_at("k").unwrap();
+        assert!(expiry.is_some());
         let (db, c) = settle(place, &hands, folder.path(), (db, c));
         c.merge("k", value(100)).unwrap();
         let (db, c) = settle(place, &hands, folder.path(), (db, c));
@@ -354,20 +356,28 @@ fn operands_upon_what_expires_stand_alone_once_it_has() {
             assert_eq!(c.get("k").unwrap().unwrap(), whole, "{place:?}");
             assert_eq!(c.iter().next().unwrap().unwrap().1, whole);
             assert_eq!(c.iter().next_back().unwrap().unwrap().1, whole);
+            assert_eq!(c.expires_at("k").unwrap(), expiry, "so a copy of it expires, too");
             db.compact().unwrap();
         }
+        db.name_snapshot("whole").unwrap();
+        c.clear().unwrap();
+        db.revert("whole").unwrap();
+        assert_eq!(c.get("k").unwrap().unwrap(), whole);
+        assert_eq!(c.expires_at("k").unwrap(), expiry);
+        c.merge("k", value(100)).unwrap();
         hands.advance(1);
         for _ in 0..2 {
             assert_eq!(c.get("k").unwrap().unwrap(), value(100), "{place:?}");
             assert_eq!(c.iter().next().unwrap().unwrap().1, value(100));
             assert_eq!(c.iter().next_back().unwrap().unwrap().1, value(100));
+            assert_eq!(c.expires_at("k").unwrap(), None);
             db.compact().unwrap();
         }
         assert!(db.verify().unwrap().is_whole());
     }
 }
 
-/// What has expired is absent to whoever reads and writes in one step; that it expires is no conflict.
+/// What has expired is absent to whoever reads and writes in one step.
 #[test]
 fn what_reads_and_writes_in_one_step_finds_it_absent() {
     let (folder, hands) = (folder(), Hands::new());

@@ -181,9 +181,9 @@ impl Cell {
         self.operands.iter().fold(val, fold)
     }
 
-    /// When what it shows expires.
-    fn expiry(&self) -> Expiry {
-        self.expires.filter(|_| self.operands.is_empty())
+    /// When what it shows expires: with what operands came upon.
+    fn expiry(&self, now: u64) -> Expiry {
+        self.expires.filter(|expires| now < *expires)
     }
 
     /// The same with its operands folded, if that is for good.
@@ -260,7 +260,7 @@ impl Moment {
 
     /// When the value of a key expires that has one.
     pub fn expiry(&self, number: Number, key: &KeyBytes) -> Expiry {
-        self.cell(number, key)?.expiry()
+        self.cell(number, key)?.expiry(self.clock.now())
     }
 
     /// What a collection shows; nothing if it is not there.
@@ -452,7 +452,7 @@ impl State {
             }
             cells.retain(|key, cell| {
                 let stays = before.is_same(&self.now, *number, key);
-                let expires = cell.expiry();
+                let expires = cell.expiry(now);
                 *cell = match self.now.cell(*number, key) {
                     Some(present) if stays => present.clone(),
                     _ => Cell { val: cell.shown(now), expires, operands: Vec::new() },
