@@ -111,7 +111,8 @@ impl Db {
     }
 
     /// Where collections had no merge operator in the past, they get the one that they have now, or
-    /// had at a named snapshot: operands written since, which snapshots see, are folded with it.
+    /// had at a named snapshot, or before they were deleted: operands written since, which snapshots
+    /// see, are folded with it.
     /// Answers the records that therefore differ from those of the past, by full key.
     fn keep_operators(&self, past: &Catalog, present: &Catalog) -> Result<Records> {
         let mut known = BTreeMap::new();
@@ -127,7 +128,8 @@ impl Db {
         for identity in past.all() {
             let mut settings = identity.settings();
             if settings.merge_operator.is_none()
-                && let Some(operator) = known.remove(&identity.id)
+                && let Some(operator) =
+                    known.remove(&identity.id).or_else(|| self.last_operator(identity.id))
             {
                 settings.merge_operator = Some(operator);
                 identity.set(&settings);
@@ -137,6 +139,15 @@ impl Db {
             }
         }
         Ok(records)
+    }
+}
+
+impl Db {
+    /// The operator that a collection had last in this process, which it keeps when it is deleted: for
+    /// snapshots without a name, and for walks.
+    fn last_operator(&self, collection: CollectionId) -> Option<String> {
+        let rule = self.core().rules.of(collection);
+        rule.operator.as_ref().map(|operator| operator.name().to_owned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Going back to a named snapshot: what comes back, what stays, and what others see of it.
 
 use super::{folder, keys, open, pairs, small};
+use esker::operators::U64Add;
 use esker::{Db, ErrorKind, Settings};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -45,6 +46,24 @@ fn a_revert_is_a_write_that_can_be_reverted() {
     assert_eq!(pairs(c.range(.."e")), one);
     assert!(db.verify().unwrap().damages.is_empty());
     drop(held);
+}
+
+/// The operator once went with the deleted collection, and a snapshot could not fold its operands.
+#[test]
+fn a_collection_that_comes_back_keeps_the_operator_that_snapshots_need() {
+    let folder = folder();
+    let (db, c) = open(folder.path());
+    c.insert("k", U64Add::encode(1)).unwrap();
+    db.name_snapshot("before").unwrap();
+    c.configure(&Settings::default().merge_operator("u64-add")).unwrap();
+    c.merge("k", U64Add::encode(2)).unwrap();
+    let held = db.snapshot();
+    db.delete_collection(&c).unwrap();
+    db.revert("before").unwrap();
+    let sum = c.at(&held).get("k").unwrap();
+    assert_eq!(sum.as_deref().and_then(U64Add::decode), Some(3));
+    let back = db.existing_collection(c.name()).unwrap().unwrap();
+    assert_eq!(back.settings().merge_operator.as_deref(), Some("u64-add"));
 }
 
 /// A value that lay in line then, and out of line now, was once written again.
