@@ -134,6 +134,7 @@ impl Run {
             return Err(format!("the report of an open after a close: {report:?}").into());
         }
         TALLY.add("reopens", 1);
+        self.history.open();
         Ok(self.compare()?)
     }
 

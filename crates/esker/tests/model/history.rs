@@ -106,5 +106,12 @@ impl History {
     pub fn rewind(&mut self, version: usize) {
         self.versions.truncate(version + 1);
         self.promise();
+        self.open();
+    }
+
+    /// The database was opened.
+    pub fn open(&mut self) {
+        let version = self.version();
+        Arc::make_mut(&mut self.versions[version].state).open();
     }
 }

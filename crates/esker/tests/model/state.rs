@@ -250,6 +250,10 @@ impl Moment {
         self.settings(number).is_some_and(|settings| settings.merge_operator.is_some())
     }
 
+    fn merging(&self) -> impl Iterator<Item = Number> {
+        self.rooms.keys().copied().filter(|number| self.merges(*number))
+    }
+
     fn cell(&self, number: Number, key: &KeyBytes) -> Option<&Cell> {
         self.rooms.get(&number)?.cells.get(key)
     }
@@ -347,6 +351,8 @@ pub struct State {
     pub named: BTreeMap<String, (usize, Arc<Moment>)>,
     /// Shared by all states of a program: what was refused has used its numbers up, too.
     numbers: Arc<AtomicU32>,
+    /// Those that had an operator since the open.
+    merged: BTreeSet<Number>,
 }
 
 type Judged = Result<(), ErrorKind>;
@@ -368,6 +374,18 @@ impl State {
         let room = Room { settings: settings.clone(), cells: BTreeMap::new() };
         self.now.paths.insert(path.to_owned(), number);
         self.now.rooms.insert(number, Arc::new(room));
+        self.note_operators();
+    }
+
+    fn note_operators(&mut self) {
+        self.merged.extend(self.now.merging());
+    }
+
+    /// The database was opened: of what is gone it knows no more than names lead to.
+    pub fn open(&mut self) {
+        let named = self.named.values().flat_map(|(_, moment)| moment.merging());
+        self.merged = named.collect();
+        self.note_operators();
     }
 
     fn add_parents(&mut self, path: &str) {
@@ -416,6 +434,7 @@ impl State {
     pub fn configure(&mut self, number: Number, settings: &Settings) -> Judged {
         let room = self.now.rooms.get_mut(&number).ok_or(ErrorKind::NotFound)?;
         Arc::make_mut(room).settings = settings.clone();
+        self.note_operators();
         Ok(())
     }
 
@@ -437,8 +456,8 @@ impl State {
         self.named.remove(name).map(drop).ok_or(ErrorKind::NotFound)
     }
 
-    /// Collections get back what they were then, but keep an operator that they, or those of a named
-    /// snapshot, have. What shows the same is not written again; what is, is written as it shows.
+    /// Collections get back what they were then, but keep an operator that they have had since the open,
+    /// or have at a named snapshot. What shows the same is not written again; what is, is written as it shows.
     pub fn revert(&mut self, name: &str) -> Judged {
         let (_, then) = self.named.get(name).ok_or(ErrorKind::NotFound)?;
         let mut then = Moment::clone(then);
@@ -447,7 +466,8 @@ impl State {
         let before = then.clone();
         for (number, room) in &mut then.rooms {
             let Room { settings, cells } = Arc::make_mut(room);
-            if !before.merges(*number) && moments().any(|moment| moment.merges(*number)) {
+            let is_known = self.merged.contains(number);
+            if is_known || moments().any(|moment| moment.merges(*number)) {
                 settings.merge_operator = Some(Mix.name().to_owned());
             }
             cells.retain(|key, cell| {
