@@ -14,6 +14,7 @@
 use esker::base::blob::{Address, BlobRef};
 use esker::base::id::SeqNo;
 use esker::base::key::{Entry, Kind};
+use esker::base::time::Time;
 use esker::env::sim::Sim;
 use esker::merge::rewrite::{Ends, Plant};
 use esker::merge::{Beneath, Keep};
@@ -23,6 +24,7 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ enum Fault {
     NoSnapshots,
     /// The walk takes it that every range delete is spent.
     Spent,
+    /// The walk takes it to be much later.
+    Later,
     /// A part ends before the last key below where the next one begins.
     Gap,
     /// A part ends behind the key with which the next one begins.
@@ -110,6 +114,7 @@ impl Plant for Planted {
                 let spent = keep.spans.iter().map(|span| span.seq).collect();
                 Some(Keep { spent, ..keep })
             }
+            Fault::Later => Some(Keep { now: Time(u64::MAX - 1), ..keep }),
             _ => None,
         }
     }
@@ -322,6 +327,38 @@ fn a_flush_that_loses_doubles_alters_or_disorders_an_entry_is_not_published() {
         let snapshot = world.db.snapshot();
         world.catches(fault, &snapshot, Db::flush);
     }
+}
+
+/// Law 4, SST-18: what the walk takes for expired and is not is caught, a value in line or out of line,
+/// and as what operands came upon.
+#[test]
+fn a_value_that_still_lives_is_not_dropped_as_expired() {
+    let hour = Duration::from_secs(3600);
+    for large in [5, 5000] {
+        let world = World::new(Access::Mapped);
+        for i in 0..20 {
+            world.c.insert(format!("k{i:02}"), "old").unwrap();
+        }
+        world.db.flush().unwrap();
+        for i in 0..20 {
+            world.c.insert_with_ttl(format!("k{i:02}"), vec![1; large], hour).unwrap();
+        }
+        world.db.flush().unwrap();
+        let snapshot = world.db.snapshot();
+        world.catches(Fault::Later, &snapshot, Db::compact);
+        world.sim.advance(hour);
+        world.db.compact().unwrap();
+        assert!(world.read(&snapshot).is_empty());
+        assert!(world.db.verify().unwrap().is_whole());
+    }
+    let world = World::of(Db::options(), &Settings::default().merge_operator("append:"));
+    world.c.insert_with_ttl("k", "base", hour).unwrap();
+    world.db.flush().unwrap();
+    world.c.merge("k", "1").unwrap();
+    world.c.merge("k", "2").unwrap();
+    world.db.flush().unwrap();
+    let snapshot = world.db.snapshot();
+    world.catches(Fault::Later, &snapshot, Db::compact);
 }
 
 /// A value that lies out of line.

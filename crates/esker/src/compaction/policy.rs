@@ -17,7 +17,7 @@
 //!    from the last level what it meets there; so nothing stays that the output could pass (law 3).
 //! 2. Files that are busy are not touched, and outputs of two steps never share a range of a run:
 //!    steps that this function gives one after the other may run at the same time.
-//! 3. Files that a range delete covers wholly are dropped first, unread. A file that meets nothing
+//! 3. Files that a range delete covers wholly, or in which all has expired, are dropped first, unread. A file that meets nothing
 //!    below moves down unread. Then young levels come before deep ones.
 //! 4. In a tree that gets no more input a chain of steps ends: [`choose`] comes to say none.
 //!
@@ -130,9 +130,14 @@ pub enum Waste {
     /// Nothing that is known.
     #[default]
     None,
+    /// On the last level: less than half of it has expired. Not worth a rewrite but where all is to go.
+    Few,
     /// On the last level: versions or tombstones that nobody needs any more.
     Some,
-    /// A range delete covers all of it, and no reader needs it.
+    /// On the last level: half of it or more has expired. It goes whether others write or not.
+    Most,
+    /// A range delete covers all of it, and no reader needs it; or all of it has expired, and it hides
+    /// nothing.
     All,
 }
 
@@ -204,7 +209,8 @@ pub fn choose(shape: &Shape<'_>, policy: &Policy) -> Option<Step> {
     tree.drop_covered()
         .or_else(|| tree.move_down())
         .or_else(|| (0..LAST).find_map(|level| tree.merge_down(level)))
-        .or_else(|| policy.at_rest.then(|| tree.clean_up()).flatten())
+        .or_else(|| tree.clean_up(&[Waste::Most]))
+        .or_else(|| policy.at_rest.then(|| tree.clean_up(&[Waste::Some])).flatten())
 }
 
 /// The next of the steps that bring everything into the last level, whatever it costs.
@@ -221,7 +227,7 @@ pub fn choose_all(shape: &Shape<'_>, policy: &Policy) -> Option<Step> {
                     .find_map(|seed| tree.step(tree.gather(level, below, seed)?, below))
             })
         })
-        .or_else(|| tree.clean_up())
+        .or_else(|| tree.clean_up(&[Waste::Few, Waste::Some, Waste::Most]))
 }
 
 fn total_bytes(shape: &Shape<'_>) -> u64 {
@@ -374,11 +380,11 @@ impl<'a> Tree<'a> {
         None
     }
 
-    /// On the last level: files that hold what nobody needs any more. A little that lies above one
+    /// On the last level: files with such waste, which nobody needs any more. A little that lies above one
     /// may stay there for good at rest, so nothing waits for it.
-    fn clean_up(&self) -> Option<Step> {
+    fn clean_up(&self, wastes: &[Waste]) -> Option<Step> {
         let run = self.level(LAST).next()?;
-        let seeds = run.files.iter().filter(|file| !file.busy && file.waste == Waste::Some);
+        let seeds = run.files.iter().filter(|file| !file.busy && wastes.contains(&file.waste));
         for seed in seeds {
             // A range delete that ends beyond what goes along could not go: nothing would be gained.
             let range = self.gather(LAST, LAST, seed);

@@ -3,7 +3,7 @@
 //! ```text
 //!   flush    woken when a generation is sealed
 //!   compact  woken when a run was added, when a step ended or was cut into parts, and when writes
-//!            come to rest: a unit is one part
+//!            come to rest, and when enough has expired: a unit is one part
 //!   care     woken when the generation is half full, at the first write after a rest, and when
 //!            the last user of a file is gone: prepares the next generation, syncs the log each
 //!            interval, removes files
@@ -13,7 +13,8 @@
 //! 2. A job that fails is tried again after a pause; until then `stuck` says why. A job that panics
 //!    poisons the database: the next write says so (F-31). After a compaction that failed no worker
 //!    begins another in that time: parts of it that went well would else begin it again at once.
-//! 3. With nothing to do all of them sleep: an idle database uses no processor (MACE-W10).
+//! 3. With nothing to do all of them sleep: an idle database uses no processor (MACE-W10). One in which
+//!    something expires wakes when that is worth it.
 
 use super::core::{Core, Writing};
 use super::steps::Want;
@@ -214,7 +215,7 @@ fn reclaim(core: &Core, writing: &Writing, [first, second]: [Step; 2]) -> Result
         writing.background.wake_compaction();
         return Ok(Next::Again);
     }
-    Ok(Next::Wait(None))
+    Ok(Next::Wait(core.until_due()))
 }
 
 fn care(core: &Core, writing: &Writing) -> Result<Next> {

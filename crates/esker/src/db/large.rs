@@ -199,7 +199,7 @@ impl Core {
 
     fn choose_files<'a>(&self, writing: &'a Writing, want: Want) -> Option<(Choice, Held<'a>)> {
         let space_percent = match want {
-            Want::All => Cleaning::ALL_PERCENT,
+            Want::All(_) => Cleaning::ALL_PERCENT,
             Want::Due if self.is_at_rest(writing) => Cleaning::REST_PERCENT,
             Want::Due => Cleaning::BUSY_PERCENT,
         };
@@ -525,7 +525,7 @@ mod tests {
                 kill(&to);
                 other.flush().unwrap();
                 let (core, writing) = (other.core(), other.core().writing().unwrap());
-                while core.compact_step(writing, Want::All).unwrap() {}
+                while core.compact_step(writing, Want::All(core.now())).unwrap() {}
                 assert!(other.stats().blob_values < 20);
             }));
             db.compact().unwrap();

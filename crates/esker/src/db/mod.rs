@@ -17,6 +17,7 @@ mod collections;
 mod copy;
 mod core;
 mod draft;
+mod due;
 pub(crate) mod feed;
 mod folder;
 mod handle;

@@ -284,7 +284,7 @@ mod tests {
         let (core, writing) = (db.core(), db.core().writing().unwrap());
         world.settle();
         assert_eq!(segments(&world), db.stats().segments);
-        assert!(core.compact_step(writing, Want::All).unwrap());
+        assert!(core.compact_step(writing, Want::All(core.now())).unwrap());
         assert!(writing.steps.has_untaken() && writing.steps.is_running());
         assert!(segments(&world) > db.stats().segments, "one part is written");
         (world, db)
@@ -352,7 +352,7 @@ mod tests {
             let (world, db) = halfway();
             world.fail_at(world.count(calls) + 1, Fault::refuse(errno, calls));
             let (core, writing) = (db.core(), db.core().writing().unwrap());
-            assert!(core.compact_step(writing, Want::All).is_err(), "{errno:?}");
+            assert!(core.compact_step(writing, Want::All(core.now())).is_err(), "{errno:?}");
             assert!(!writing.steps.is_running());
             check(&world, &db, 2);
             db.compact().unwrap();

@@ -17,6 +17,7 @@
 //!    with all that it covers.
 
 use super::core::{Core, Writing};
+use super::due::expired;
 use super::large::stored;
 use super::parts::{Ended, Taken, Underway};
 use crate::base::blob::BlobRef;
@@ -26,6 +27,7 @@ use crate::base::id::{FileId, SeqNo};
 use crate::base::key::Kind;
 use crate::base::setsum::Setsum;
 use crate::base::span::Skyline;
+use crate::base::time::Time;
 use crate::compaction::cuts::{Part, Wish, cut, stretches};
 use crate::compaction::job;
 use crate::compaction::policy::{
@@ -65,6 +67,8 @@ pub(super) struct Running {
     busy: HashSet<FileId>,
     /// Files of the last level in which versions were kept for a reader.
     kept_for_pins: HashSet<FileId>,
+    /// Those in which what has expired was kept, because it hides such versions.
+    kept_expired: HashSet<FileId>,
     claims: Vec<Claimed>,
     /// Steps whose parts can be taken, or were.
     pub(super) underway: Vec<Underway>,
@@ -106,6 +110,8 @@ struct Picked {
     inputs: Vec<Segments>,
     policy: Policy,
     total_bytes: u64,
+    /// What expires by then is gone.
+    now: Time,
 }
 
 /// A step with all that its parts need.
@@ -132,8 +138,8 @@ pub(super) struct Busy {
 pub enum Want {
     /// When it is due.
     Due,
-    /// Whatever brings everything into the last level.
-    All,
+    /// Whatever brings everything into the last level, and takes what expires by then out of it.
+    All(Time),
 }
 
 impl Drop for Busy {
@@ -145,6 +151,7 @@ impl Drop for Busy {
             running.busy.remove(id);
             // A step that failed keeps its inputs: at worst one of them is not cleaned up again.
             running.kept_for_pins.remove(id);
+            running.kept_expired.remove(id);
         }
         running.claims.retain(|claim| claim.token != self.token);
         drop(running);
@@ -229,11 +236,11 @@ impl Core {
 
     /// Carries out steps until everything is in the last level, beside what the workers do.
     pub fn compact_all(&self, writing: &Writing) -> Result<()> {
-        let steps = &writing.steps;
+        let (steps, want) = (&writing.steps, Want::All(self.now()));
         loop {
             writing.committer.poison().refuse()?;
             let freed = steps.freed();
-            if self.compact_step(writing, Want::All)? || self.clean_step(writing, Want::All)? {
+            if self.compact_step(writing, want)? || self.clean_step(writing, want)? {
                 continue;
             }
             // A step that ended since this looked has let go what it wanted.
@@ -289,13 +296,20 @@ impl Core {
 
     fn pick(&self, writing: &Writing, want: Want) -> Option<(Picked, Busy)> {
         let policy = self.policy(writing);
+        let now = match want {
+            Want::Due => self.now(),
+            // The clock may have been set back.
+            Want::All(until) => self.now().max(until),
+        };
         let mut running = writing.steps.running.lock();
         let version = self.views.load_full().version.clone();
         let pins = self.snapshots.pinned();
-        let shape = shape_of(&version, &running, &pins);
+        // What expires while all is compacted is none of it: that would not end.
+        let seen_at = if let Want::All(until) = want { until } else { now };
+        let shape = shape_of(&version, &running, &pins, seen_at);
         let step = match want {
             Want::Due => choose(&shape, &policy),
-            Want::All => choose_all(&shape, &policy),
+            Want::All(_) => choose_all(&shape, &policy),
         };
         drop(shape);
         if step.is_none() && !pins.is_empty() {
@@ -319,7 +333,7 @@ impl Core {
         }
         drop(running);
         let busy = Busy { steps: writing.steps.clone(), token, inputs: step.inputs.clone() };
-        Some((Picked { step, version, inputs, policy, total_bytes }, busy))
+        Some((Picked { step, version, inputs, policy, total_bytes, now }, busy))
     }
 
     /// Decides what `picked` may drop, and cuts it into parts.
@@ -333,7 +347,7 @@ impl Core {
             beneath: picked.beneath(),
             spans: picked.version.spans.all().clone(),
             spent: picked.spent(&snapshots)?,
-            now: self.now(),
+            now: picked.now,
             snapshots,
         };
         let last = picked.version.runs.iter().filter(|run| run.level == LAST);
@@ -400,7 +414,12 @@ impl Core {
             let oldest = keep.snapshots.first().copied().unwrap_or(SeqNo::MAX);
             let kept = |meta: &&SegmentMeta| level == LAST && oldest < meta.seq_max;
             let kept = rewritten.segments.iter().filter(kept).map(|meta| meta.id);
-            writing.steps.running.lock().kept_for_pins.extend(kept);
+            let mut running = writing.steps.running.lock();
+            running.kept_for_pins.extend(kept);
+            let has_expired =
+                |meta: &&SegmentMeta| meta.expiries.count > 0 && meta.expiries.first <= keep.now;
+            let kept = rewritten.segments.iter().filter(has_expired).map(|meta| meta.id);
+            running.kept_expired.extend(kept);
         }
         let remove = picked.metas().map(|meta| meta.id).collect();
         let fresh = fresh(&rewritten.segments, &self.shelves.segments)?;
@@ -534,13 +553,18 @@ fn large_of(runs: &[Segments]) -> Result<Vec<BlobRef>> {
 }
 
 /// What the policy sees of a version.
-fn shape_of<'a>(version: &'a Version, running: &'a Running, pins: &[SeqNo]) -> Shape<'a> {
+fn shape_of<'a>(
+    version: &'a Version,
+    running: &'a Running,
+    pins: &[SeqNo],
+    now: Time,
+) -> Shape<'a> {
     let skyline = version.spans.skyline(SeqNo::MAX);
-    let seen = Seen { version, running, pins, skyline: &skyline };
-    let runs = version.runs.iter().map(|run| Run {
+    let seen = Seen { version, running, pins, skyline: &skyline, now };
+    let runs = version.runs.iter().enumerate().map(|(place, run)| Run {
         level: run.level,
         number: run.number,
-        files: run.segments.iter().map(|segment| seen.file(segment, run.level)).collect(),
+        files: run.segments.iter().map(|segment| seen.file(segment, place)).collect(),
     });
     let claims = running.claims.iter().map(|claim| Claim {
         level: claim.level,
@@ -557,10 +581,12 @@ struct Seen<'a> {
     running: &'a Running,
     pins: &'a [SeqNo],
     skyline: &'a Skyline,
+    now: Time,
 }
 
 impl Seen<'_> {
-    fn file<'b>(&self, segment: &'b Segment, level: u32) -> File<'b> {
+    /// A file of the run at `place`.
+    fn file<'b>(&self, segment: &'b Segment, place: usize) -> File<'b> {
         let meta = segment.meta();
         File {
             id: meta.id,
@@ -573,20 +599,29 @@ impl Seen<'_> {
             has_ranges: meta.range_deletes > 0,
             blob_bytes: meta.blob_bytes,
             busy: self.running.busy.contains(&meta.id),
-            waste: self.waste(segment, level),
+            waste: self.waste(segment, place),
         }
     }
 
-    fn waste(&self, segment: &Segment, level: u32) -> Waste {
+    fn waste(&self, segment: &Segment, place: usize) -> Waste {
         let meta = segment.meta();
-        if self.is_covered(meta) {
+        let expired = expired(self.version, place, meta, self.now);
+        if expired == Waste::All || self.is_covered(meta) {
             return Waste::All;
         }
+        let level = self.version.runs.get(place).map(|run| run.level).unwrap_or_default();
         let is_unpinned = self.pins.first().is_none_or(|oldest| *oldest >= meta.seq_max);
         let has_tombstones = meta.deletes + meta.range_deletes > 0;
         let has_any = has_tombstones || self.running.kept_for_pins.contains(&meta.id);
         let is_waste = level == LAST && has_any && is_unpinned;
-        if is_waste && !self.covers_above(segment) { Waste::Some } else { Waste::None }
+        // What the last rewrite could not drop stays until the reader has gone for whom it was kept.
+        let is_held = !is_unpinned && self.running.kept_expired.contains(&meta.id);
+        match expired {
+            Waste::Most if !is_held => Waste::Most,
+            _ if is_waste && !self.covers_above(segment) => Waste::Some,
+            Waste::Few if !is_held => Waste::Few,
+            _ => Waste::None,
+        }
     }
 
     /// Whether a younger run may hold what range deletes of `segment` cover: they could not go.
@@ -633,7 +668,8 @@ impl Job {
         };
         let version = Arc::default();
         let (inputs, policy, total_bytes) = (Vec::new(), Policy::BALANCED, 0);
-        let picked = Picked { step, version, inputs, policy, total_bytes };
+        let now = Time::default();
+        let picked = Picked { step, version, inputs, policy, total_bytes, now };
         let parts = vec![Part::default(); parts];
         steps.running.lock().count += 1;
         let busy = Busy { steps: steps.clone(), token: 0, inputs: Vec::new() };

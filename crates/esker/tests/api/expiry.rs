@@ -3,8 +3,9 @@
 //! The clock is a number that only the tests advance.
 
 use super::{folder, keys, pairs, small};
+use esker::env::sim::{Loss, Sim};
 use esker::operators::U64Add;
-use esker::{Collection, Db, ErrorKind, Options, Settings};
+use esker::{Collection, Db, Durability, ErrorKind, Options, Settings};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -569,4 +570,111 @@ fn an_estimate_leaves_out_what_has_expired() {
     assert!((all[1] * 4 / 10..=all[1] * 6 / 10).contains(&all[2]), "{all:?}");
     assert!(all[3] <= 3, "{all:?}");
     assert_eq!(pairs(c.iter()), "");
+}
+
+/// What became durable keeps its time, whatever a crash takes and however it is brought back.
+#[test]
+fn a_crash_changes_no_time() {
+    for loss in Loss::MODELS {
+        let sim = Sim::new(20);
+        let open =
+            |sim: &Arc<Sim>| small().blob_threshold(256).env(sim.clone()).open("/db").unwrap();
+        let db = open(&sim);
+        let c = db.collection_with("c", &Settings::default().time_to_live(TTL)).unwrap();
+        c.insert("flushed", vec![1; 300]).unwrap();
+        c.insert_with_ttl("flushed, own", "1", 2 * TTL).unwrap();
+        db.flush().unwrap();
+        c.insert_with("small", "1", Durability::Sync).unwrap();
+        c.insert_with("large", vec![2; 300], Durability::Sync).unwrap();
+        let times = |c: &Collection| -> Vec<_> {
+            let all = ["flushed", "flushed, own", "small", "large"];
+            all.map(|key| c.expires_at(key).unwrap()).into()
+        };
+        let before = times(&c);
+        assert!(before.iter().all(Option::is_some));
+        let checksum = db.checksum().unwrap();
+        let image = sim.crash(loss);
+        let db = open(&image);
+        let c = db.collection("c").unwrap();
+        assert_eq!(times(&c), before, "{loss:?}");
+        assert_eq!(db.checksum().unwrap(), checksum, "what is replayed is what was written");
+        image.advance(TTL);
+        assert_eq!(keys(c.iter()), "flushed, own ");
+        db.compact().unwrap();
+        assert_eq!(keys(c.iter()), "flushed, own ");
+        assert!(db.verify().unwrap().is_whole());
+    }
+}
+
+/// MACE-W10: nobody reads, writes or asks; when half of a file has expired it is rewritten, and not
+/// before; in the end nothing is left, of large values neither.
+#[test]
+fn an_idle_database_frees_what_has_expired_by_itself() {
+    let sim = Sim::new(21);
+    let db = small().blob_threshold(256).env(sim.clone()).open("/db").unwrap();
+    let c = db.collection("c").unwrap();
+    for n in 0..3000_u32 {
+        let value = vec![7; if n % 10 == 0 { 300 } else { 20 }];
+        let seconds = u64::from(n % 100) + 10;
+        c.insert_with_ttl(n.to_be_bytes(), value, Duration::from_secs(seconds)).unwrap();
+    }
+    db.flush().unwrap();
+    let mut left = Vec::new();
+    for _ in 0..120 {
+        sim.advance(Duration::from_secs(1));
+        sim.settle();
+        left.push(db.stats().segment_entries);
+    }
+    let all = left[5];
+    assert!((3000..3010).contains(&all), "{all}");
+    assert_eq!(left[50], all, "a few are not worth it");
+    assert!(left[62] <= all / 2 + 20, "{left:?}");
+    assert!(left[119] < 10, "{left:?}");
+    let steps = left.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(steps < 20, "as much goes as stays: {left:?}");
+    assert_eq!(db.stats().blob_live_bytes, 0);
+    assert_eq!(c.iter().count(), 0);
+    assert!(db.verify().unwrap().is_whole());
+    // Then it sleeps for good.
+    sim.settle();
+    assert_eq!(sim.next_due(), None);
+}
+
+/// A file in which all has expired goes by an edit alone, with what lies out of line; one above older
+/// files hides what they hold, and stays until they are merged.
+#[test]
+fn a_file_that_has_expired_wholly_goes_unread() {
+    let (folder, hands) = (folder(), Hands::new());
+    let (db, c) = hands.open(folder.path());
+    c.insert([0], "stays").unwrap();
+    db.compact().unwrap();
+    c.configure(&Settings::default().time_to_live(TTL)).unwrap();
+    c.ingest((1..200_u8).map(|n| ([n], vec![n; if n % 10 == 0 { 300 } else { 250 }]))).unwrap();
+    db.compact().unwrap();
+    let held = db.snapshot();
+    hands.advance(100);
+    let before = db.stats();
+    db.compact().unwrap();
+    let after = db.stats();
+    assert_eq!(after.bytes_compacted, before.bytes_compacted, "nothing was rewritten");
+    assert!(after.segments < before.segments && after.compactions > before.compactions);
+    assert_eq!(after.blob_values, 0);
+    assert_eq!(keys(c.iter()), "\\x00 ");
+    drop(held);
+
+    c.configure(&Settings::default()).unwrap();
+    c.ingest((1..200_u8).map(|n| ([n], "older"))).unwrap();
+    let held = db.snapshot();
+    c.configure(&Settings::default().time_to_live(TTL)).unwrap();
+    c.ingest((1..200_u8).map(|n| ([n], "newer"))).unwrap();
+    hands.advance(100);
+    for _ in 0..2 {
+        assert_eq!(keys(c.iter()), "\\x00 ");
+        assert_eq!(c.at(&held).iter().count(), 200);
+        db.compact().unwrap();
+    }
+    drop(held);
+    db.compact().unwrap();
+    assert_eq!(c.at(&db.snapshot()).entries::<&[u8]>(..).count(), 1);
+    assert!(db.verify().unwrap().is_whole());
 }

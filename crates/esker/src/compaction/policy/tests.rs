@@ -1,7 +1,7 @@
 //! Shapes and the steps that they call for, one a line.
 //!
 //! A shape is runs, newest first, as `level.number file…`; a file is `smallest-largest:bytes` with
-//! marks behind it: `b` busy, `w` some waste, `a` all waste, `d` as many deletes as a tenth of its
+//! marks behind it: `b` busy, `w` some waste, `f` a few that have expired, `m` most, `a` all waste, `d` as many deletes as a tenth of its
 //! bytes, `>x` reaches to x. Files are numbered from 1 in the order of writing.
 
 use super::*;
@@ -44,6 +44,8 @@ fn drawn(text: &str) -> Drawn<'_> {
                 waste: match marks {
                     _ if marks.contains('a') => Waste::All,
                     _ if marks.contains('w') => Waste::Some,
+                    _ if marks.contains('f') => Waste::Few,
+                    _ if marks.contains('m') => Waste::Most,
                     _ => Waste::None,
                 },
             }
@@ -113,6 +115,22 @@ fn what_lies_in_the_way_goes_along_or_is_waited_for() {
     }
     let busy_below = "5.9 a-d:4000\n6.1 a-b:1b q-z:4000";
     check(&POLICY, &[(busy_below, "")]);
+}
+
+/// What has expired is freed under load, too, when it is half of a file; less only where all is to go.
+#[test]
+fn half_of_a_file_that_has_expired_is_due_at_any_time() {
+    let text = "0.2 a-z:9\n6.1 a-b:900f c-d:900m e-f:900w g-h:900m";
+    check(&POLICY, &[(text, "merge 3 → 6.1")]);
+    let busy = "0.2 a-z:9\n6.1 a-b:900f c-d:900mb e-f:900w g-h:900";
+    check(&POLICY, &[(busy, "")]);
+    let first = "0.4 a-z:90\n0.3 a-z:90\n0.2 a-z:90\n6.1 a-z:900m";
+    check(&POLICY, &[(first, "merge 1 2 3 4 → 6.1")]);
+    let at_rest = "6.1 a-b:900f c-d:900w";
+    check(&AT_REST, &[(at_rest, "merge 2 → 6.1"), ("6.1 a-b:900f", "")]);
+    let runs = drawn("6.1 a-b:900f c-d:900").runs;
+    let all = choose_all(&Shape { runs, claims: Vec::new() }, &POLICY);
+    assert_eq!(told(all), "merge 1 → 6.1");
 }
 
 #[test]
