@@ -24,7 +24,8 @@
 #![expect(clippy::disallowed_methods, reason = "processes, files and time are what it is about")]
 #![expect(clippy::unwrap_used, reason = "a test stops where an answer is not what it wants")]
 
-use esker::{Access, Collection, Compression, Db, Durability, Options};
+use esker::operators::Max;
+use esker::{Access, Collection, Compression, Db, Durability, MergeOperator, Options, Settings};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -52,8 +53,15 @@ impl Chance {
     }
 }
 
-/// One operation: collection, key, and the value or none to remove.
-type Step = (usize, String, Option<Vec<u8>>);
+/// One operation: collection, key, and what is done to it.
+type Step = (usize, String, What);
+
+enum What {
+    Put(Vec<u8>),
+    /// The larger of it and what is there: a turn that is done once more makes no difference.
+    Merge(Vec<u8>),
+    Remove,
+}
 
 /// What one turn of one thread does.
 struct Turn {
@@ -74,30 +82,38 @@ impl Turn {
     fn step(chance: &mut Chance, thread: u32, turn: u32) -> Step {
         let collection = chance.below(COLLECTIONS.len() as u64) as usize;
         let key = format!("{thread} {:02}", chance.below(50));
-        if chance.below(5) == 0 {
-            return (collection, key, None);
+        match chance.below(10) {
+            0 | 1 => return (collection, key, What::Remove),
+            2 | 3 => {
+                let operand = format!("turn {} of {turn}", chance.below(4000));
+                return (collection, key, What::Merge(operand.into_bytes()));
+            }
+            _ => {}
         }
         let len = if chance.below(40) == 0 { chance.below(40_000) } else { chance.below(400) };
         let mut value = format!("turn {turn} ").into_bytes();
         // Every other value packs well.
         let packs = chance.below(2) == 0;
         value.extend((0..len).map(|_| if packs { turn as u8 } else { chance.below(256) as u8 }));
-        (collection, key, Some(value))
+        (collection, key, What::Put(value))
     }
 
     fn run(&self, db: &Db, collections: &[Collection]) -> esker::Result<()> {
-        if let [(collection, key, value)] = &self.steps[..] {
+        if let [(collection, key, what)] = &self.steps[..] {
             let to = &collections[*collection];
-            return match value {
-                Some(value) => to.insert_with(key, value, self.durability),
-                None => to.remove_with(key, self.durability),
+            return match what {
+                What::Put(value) => to.insert_with(key, value, self.durability),
+                What::Merge(operand) => to.merge_with(key, operand, self.durability),
+                What::Remove => to.remove_with(key, self.durability),
             };
         }
         let mut batch = db.batch();
-        for (collection, key, value) in &self.steps {
-            match value {
-                Some(value) => batch.insert(&collections[*collection], key, value)?,
-                None => batch.remove(&collections[*collection], key)?,
+        for (collection, key, what) in &self.steps {
+            let to = &collections[*collection];
+            match what {
+                What::Put(value) => batch.insert(to, key, value)?,
+                What::Merge(operand) => batch.merge(to, key, operand)?,
+                What::Remove => batch.remove(to, key)?,
             }
         }
         batch.commit_with(self.durability)
@@ -108,11 +124,17 @@ impl Turn {
 type Model = BTreeMap<(usize, String), Vec<u8>>;
 
 fn apply(model: &mut Model, turn: &Turn) {
-    for (collection, key, value) in &turn.steps {
+    for (collection, key, what) in &turn.steps {
         let place = (*collection, key.clone());
-        match value {
-            Some(value) => drop(model.insert(place, value.clone())),
-            None => drop(model.remove(&place)),
+        match what {
+            What::Put(value) => drop(model.insert(place, value.clone())),
+            What::Merge(operand) => {
+                let value = model.entry(place).or_default();
+                if *value < *operand {
+                    value.clone_from(operand);
+                }
+            }
+            What::Remove => drop(model.remove(&place)),
         }
     }
 }
@@ -155,7 +177,8 @@ fn a_writer_writes_until_it_is_killed() {
     let seed = std::env::var(ENV_SEED).unwrap().parse().unwrap();
     let dir = PathBuf::from(dir);
     let db = options(access(seed)).open(dir.join("db")).unwrap();
-    let collections = COLLECTIONS.map(|name| db.collection(name).unwrap());
+    let settings = Settings::default().merge_operator(Max.name());
+    let collections = COLLECTIONS.map(|name| db.collection_with(name, &settings).unwrap());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (db, collections, dir) = (&db, &collections, &dir);

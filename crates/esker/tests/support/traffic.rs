@@ -28,17 +28,19 @@ pub enum Load {
     Queue,
     Deletes,
     Ranges,
+    Merges,
     Big,
     Mixed,
 }
 
-pub const LOADS: [Load; 7] = [
+pub const LOADS: [Load; 8] = [
     Load::Uniform,
     Load::Skewed,
     Load::Sequential,
     Load::Queue,
     Load::Deletes,
     Load::Ranges,
+    Load::Merges,
     Load::Big,
 ];
 
@@ -133,6 +135,10 @@ impl Traffic {
                         many(MAP, Many::Range(Bound::Included(key('k', from)), Bound::Excluded(to)))
                     }
                 }
+            }
+            Load::Merges if dice.below(5) < 4 => {
+                let (which, key) = self.any_key(Load::Skewed, dice);
+                Change { merges: true, ..self.put(which, key, 60, dice) }
             }
             Load::Big if dice.one_in(25) => {
                 let (which, key) = self.any_key(load, dice);
