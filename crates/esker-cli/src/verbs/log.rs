@@ -74,6 +74,10 @@ fn write_json(entry: &Entry<'_>, out: &mut impl Write) -> Result<(), Failure> {
         "raw" => object,
         codec => object.with("codec", codec).with("stored", entry.stored),
     };
+    let object = match entry.expires {
+        Some(millis) => object.with("expires", millis),
+        None => object,
+    };
     match &entry.note {
         Some(note) => object.with("note", note.as_str()).write(out),
         None => object.write(out),
