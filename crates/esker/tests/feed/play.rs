@@ -1,7 +1,7 @@
 //! Random programs, and the power lost at every call: copies that follow against the database.
 
 use super::{Copy, DIR, Follower, MANY, Met, from, open, options};
-use esker::env::sim::{Loss, Sim};
+use esker::env::sim::{Calls, Errno, Fault, Loss, Sim, Trouble};
 use esker::operators::Append;
 use esker::{Collection, Compression, Db, MergeOperator, Settings};
 use proptest::prelude::*;
@@ -324,4 +324,48 @@ fn who_follows_has_what_is_there_whenever_the_power_is_lost() {
         }
     }
     assert!(crashes > 200, "{crashes}");
+}
+
+/// F-18, F-19, F-21: any call may fail in any way; whoever has followed goes on after the next open, and
+/// has what is there, also if the power is lost right behind it.
+#[test]
+fn who_follows_has_what_is_there_whatever_call_has_failed() {
+    let begin = |seed| {
+        let world = Sim::new(seed);
+        let db = open(&world, MANY);
+        db.collection("c").unwrap().insert("a", "1").unwrap();
+        db.sync().unwrap();
+        let follower = Follower::of(&db);
+        (world, db, follower)
+    };
+    let on = Calls::CHANGES;
+    let (world, db, mut follower) = begin(18);
+    let first = world.count(on);
+    busy(&db, &mut follower).unwrap();
+    let calls = world.count(on) - first;
+    drop(db);
+    let mut failed = 0;
+    for trouble in [Trouble::Refuse(Errno::Io), Trouble::DropPages, Trouble::Full] {
+        for call in 1..=calls {
+            let (world, db, mut follower) = begin(18);
+            let began = follower.clone();
+            world.fail_at(first + call, Fault { trouble, on });
+            failed += u64::from(busy(&db, &mut follower).is_err());
+            drop(db);
+            world.heal();
+            let check = |world: &Arc<Sim>| {
+                let db = open(world, MANY);
+                for follower in [&began, &follower] {
+                    let mut follower = follower.clone();
+                    assert_ne!(follower.follow(&db), Met::Gone, "{trouble:?} at {call} of {calls}");
+                    let is_same = follower.copy == Copy::of(&db);
+                    assert!(is_same, "{trouble:?} at {call} of {calls}");
+                }
+                assert!(db.verify().unwrap().is_whole(), "{trouble:?} at {call} of {calls}");
+            };
+            check(&world);
+            check(&world.crash(Loss::All));
+        }
+    }
+    assert!(failed > 20, "{failed}");
 }
