@@ -8,7 +8,8 @@
 //!
 //! 1. Snapshots hold back nothing that has expired, but where older versions of its keys are kept for
 //!    them, which it hides.
-//! 2. What is left by a rewrite expires later than that, so nobody comes back for nothing.
+//! 2. What is left by a rewrite expires later than that, but for what it had to keep for a snapshot. That
+//!    counts no more, until the snapshot has gone: so nobody comes back for nothing.
 
 use super::core::Core;
 use crate::base::time::Time;

@@ -44,7 +44,7 @@ use crate::segment::{SegmentMeta, filter_bits};
 use crate::tree::version::{LiveRun, Version, fresh};
 use parking_lot::Mutex;
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// A file of a part may be larger than it was to be by the inverse of this.
@@ -67,8 +67,8 @@ pub(super) struct Running {
     busy: HashSet<FileId>,
     /// Files of the last level in which versions were kept for a reader.
     kept_for_pins: HashSet<FileId>,
-    /// Those in which what has expired was kept, because it hides such versions.
-    kept_expired: HashSet<FileId>,
+    /// Those in which what had expired by this time was kept, because it hides such versions.
+    kept_expired: HashMap<FileId, Time>,
     claims: Vec<Claimed>,
     /// Steps whose parts can be taken, or were.
     pub(super) underway: Vec<Underway>,
@@ -418,8 +418,8 @@ impl Core {
             running.kept_for_pins.extend(kept);
             let has_expired =
                 |meta: &&SegmentMeta| meta.expiries.count > 0 && meta.expiries.first <= keep.now;
-            let kept = rewritten.segments.iter().filter(has_expired).map(|meta| meta.id);
-            running.kept_expired.extend(kept);
+            let kept = rewritten.segments.iter().filter(has_expired);
+            running.kept_expired.extend(kept.map(|meta| (meta.id, keep.now)));
         }
         let remove = picked.metas().map(|meta| meta.id).collect();
         let fresh = fresh(&rewritten.segments, &self.shelves.segments)?;
@@ -614,12 +614,14 @@ impl Seen<'_> {
         let has_tombstones = meta.deletes + meta.range_deletes > 0;
         let has_any = has_tombstones || self.running.kept_for_pins.contains(&meta.id);
         let is_waste = level == LAST && has_any && is_unpinned;
-        // What the last rewrite could not drop stays until the reader has gone for whom it was kept.
-        let is_held = !is_unpinned && self.running.kept_expired.contains(&meta.id);
+        // What the last rewrite could not drop stays until the reader has gone for whom it was kept: it
+        // is no reason to come back, what has expired since is.
+        let kept_at = self.running.kept_expired.get(&meta.id).filter(|_| !is_unpinned);
+        let is_new = |moment: Time| kept_at.is_none_or(|kept| *kept < moment);
         match expired {
-            Waste::Most if !is_held => Waste::Most,
+            Waste::Most if is_new(meta.expiries.half) => Waste::Most,
             _ if is_waste && !self.covers_above(segment) => Waste::Some,
-            Waste::Few if !is_held => Waste::Few,
+            Waste::Few | Waste::Most if is_new(self.now) => Waste::Few,
             _ => Waste::None,
         }
     }

@@ -678,3 +678,31 @@ fn a_file_that_has_expired_wholly_goes_unread() {
     assert_eq!(c.at(&db.snapshot()).entries::<&[u8]>(..).count(), 1);
     assert!(db.verify().unwrap().is_whole());
 }
+
+/// One key that must stay for a snapshot does not hold back the others that expire later.
+#[test]
+fn what_is_kept_for_a_snapshot_keeps_nothing_else() {
+    let (folder, hands) = (folder(), Hands::new());
+    let (db, c) = hands.open(folder.path());
+    c.insert([0], "older").unwrap();
+    db.name_snapshot("held").unwrap();
+    for n in 0..21_u8 {
+        let rounds = if n <= 10 { 1 } else { 2 };
+        c.insert_with_ttl([n], "1", rounds * TTL).unwrap();
+    }
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..2 {
+            db.compact().unwrap();
+        }
+        left.push(db.stats().segment_entries);
+        hands.advance(100);
+    }
+    let others = left[2] - 2;
+    assert_eq!(left, [22 + others, 12 + others, 2 + others], "what is hidden, and what hides it");
+    assert!(others < 5, "those of the system");
+    db.forget_snapshot("held").unwrap();
+    db.compact().unwrap();
+    assert_eq!(c.at(&db.snapshot()).entries::<&[u8]>(..).count(), 0);
+    assert!(db.verify().unwrap().is_whole());
+}
