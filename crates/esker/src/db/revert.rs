@@ -16,7 +16,8 @@
 //! 5. A collection that is gone afterwards turns gone while the order is held, as if in the moment in
 //!    which the revert was numbered. One that comes back has its old id, and new handles.
 //! 6. Settings come back too, but a merge operator that was named since stays where there was none:
-//!    snapshots may see operands that no other can fold.
+//!    snapshots may see operands that no other can fold. So a collection may get beside it the time to
+//!    live that it had, which settings cannot ask for: then both hold.
 //! 7. A value comes back with the expiry that it had; what has expired is gone then and now.
 //!
 //! Order of locks: ingests, catalog, the order. Why holding the order cannot block what it waits for:
@@ -64,7 +65,8 @@ impl Db {
     /// History goes on: snapshots keep what they see, the named ones too. Transactions that have read
     /// what changes conflict, ranges that fail fast end. Handles of collections that are there before
     /// and after it go on; one that is deleted now, and comes back, is opened anew. A merge operator
-    /// that a collection was given since stays: snapshots may need it.
+    /// that a collection was given since stays: snapshots may need it; also beside a time to live that
+    /// comes back.
     ///
     /// Cost: a flush; two gets for each key that was written, or was under a range delete, since the
     /// snapshot; one write of each that differs. Nothing is gathered in memory. Reads go on meanwhile;
