@@ -13,7 +13,7 @@
 //!    flushed: a flush may take a part of a log alone, and the log must not be lost before the rest.
 //! 4. Together they have at most the bytes that the options allow; the oldest go first.
 
-use super::copy::copy_front;
+use super::care::copy::copy_front;
 use super::core::{Core, Writing};
 use crate::base::error::{Error, Result};
 use crate::base::id::SeqNo;

@@ -7,14 +7,11 @@
 
 mod atomic;
 mod background;
-pub(crate) mod backup;
-mod care;
+pub mod care;
 mod catalog;
 pub(crate) mod change;
-pub(crate) mod checkpoint;
 pub(crate) mod collection;
 mod collections;
-mod copy;
 mod core;
 mod draft;
 mod due;
@@ -23,9 +20,6 @@ mod folder;
 mod handle;
 mod identity;
 mod ingest;
-pub mod inspect;
-#[cfg(feature = "json")]
-mod json;
 mod keep;
 mod large;
 mod ledger;
@@ -37,7 +31,6 @@ pub(crate) mod overlay;
 mod parts;
 mod publish;
 pub(crate) mod range;
-pub(crate) mod repair;
 pub(crate) mod report;
 mod revert;
 pub(crate) mod scans;

@@ -19,8 +19,8 @@
 //!    database are left alone.
 
 use super::background::Background;
+use super::care::checkpoint::files_of;
 use super::catalog::Catalog;
-use super::checkpoint::files_of;
 use super::core::{Core, Writing};
 use super::feed::Still;
 use super::folder;

@@ -15,12 +15,12 @@
 //! 4. Files of a database never change, and each name is removed by itself: neither database can
 //!    harm the other.
 
-use super::Db;
 use super::copy::copy;
-use super::core::{Core, Writing};
-use super::folder::{self, Target};
-use super::report::Checksum;
 use crate::base::error::{Error, Result};
+use crate::db::Db;
+use crate::db::core::{Core, Writing};
+use crate::db::folder::{self, Target};
+use crate::db::report::Checksum;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Env, path_in};
 use crate::manifest::{Held, State, Store};
@@ -146,7 +146,7 @@ fn is_final(error: &io::Error) -> bool {
 }
 
 /// Segments and blob files of a state, with their lengths.
-pub(super) fn files_of(state: &State) -> impl Iterator<Item = (FileName, u64)> {
+pub(in crate::db) fn files_of(state: &State) -> impl Iterator<Item = (FileName, u64)> {
     let segments = state.segments().map(|meta| (FileKind::Segment.name(meta.id), meta.bytes));
     let blobs = state.blobs.iter().map(|blob| (FileKind::Blob.name(blob.meta.id), blob.meta.bytes));
     segments.chain(blobs)

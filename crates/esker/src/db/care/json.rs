@@ -12,13 +12,13 @@
 //! 3. A line that is not such a pair ends an import. What lies before it is stored, it and what lies
 //!    behind it are not; the error says which line it is.
 
-use super::Db;
-use super::collection::{Collection, View};
-use super::range::Range;
 use crate::base::batch::Op;
 use crate::base::error::{Error, Result};
 use crate::base::key::Kind;
 use crate::base::time::Time;
+use crate::db::Db;
+use crate::db::collection::{Collection, View};
+use crate::db::range::Range;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};

@@ -5,8 +5,8 @@
 //! 2. What already lies there stays: a file of the same name gets another one, unless it is the same.
 
 use super::super::copy::{copy, digest};
-use super::super::folder;
 use crate::base::error::{Error, Result};
+use crate::db::folder;
 use crate::env::names::FileName;
 use crate::env::{Env, path_in};
 use std::path::Path;

@@ -5,7 +5,6 @@
 
 mod blob;
 
-use super::report::{Checksum, Damage};
 use crate::base::codec::Codec;
 use crate::base::coding::Decoder;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -14,6 +13,7 @@ use crate::base::key::{Kind, split_full_key};
 use crate::base::setsum::Setsum;
 use crate::blob::{BlobMeta, BlobReader};
 use crate::cache::BlockCache;
+use crate::db::report::{Checksum, Damage};
 use crate::env::names::{FileKind, FileName};
 use crate::env::real::Real;
 use crate::env::{Access, Env, Map, read_whole};

@@ -60,7 +60,7 @@ pub(super) fn copy(
 /// Copies the first `bytes` bytes of the file `from` to the new file `to`, and syncs that.
 ///
 /// Errors: `Io`, naming the file that failed, also if `from` is shorter.
-pub(super) fn copy_front(env: &dyn Env, from: &Path, to: &Path, bytes: u64) -> Result<()> {
+pub(in crate::db) fn copy_front(env: &dyn Env, from: &Path, to: &Path, bytes: u64) -> Result<()> {
     let failed = |doing: &str, path: &Path| {
         let doing = format!("{doing} {}", path.display());
         move |error| Error::io(doing, error)

@@ -4,12 +4,12 @@
 //! 2. Beside the bytes: each ref in a segment is of a live value, each live value has one, and dead
 //!    are those that the manifest says (MACE-17).
 
-use super::core::{Core, Writing};
-use super::report::{Damage, VerifyReport};
 use crate::base::blob::{Address, BlobRef};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
+use crate::db::core::{Core, Writing};
+use crate::db::report::{Damage, VerifyReport};
 use crate::env::names::{FileKind, FileName};
 use crate::env::{path_in, read_whole};
 use crate::log::follow::Follower;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Core {
-    /// Reads every byte of every live file; see [`Db::verify`](super::Db::verify).
+    /// Reads every byte of every live file; see [`Db::verify`](crate::Db::verify).
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
         self.check_open()?;
         let mut check = Check { core: self, report: VerifyReport::default(), total: 0, progress };
@@ -86,7 +86,7 @@ impl Core {
         Ok(check.report)
     }
 
-    /// Closes once; later calls do nothing. See [`Db::close`](super::Db::close).
+    /// Closes once; later calls do nothing. See [`Db::close`](crate::Db::close).
     pub fn close(&self) -> Result<()> {
         if self.closed.swap(true, SeqCst) {
             return Ok(());

@@ -17,10 +17,6 @@
 //!    were dropped. Without, everything counts: what is there twice is taken once.
 
 use super::super::checkpoint::files_of;
-use super::super::folder;
-use super::super::keep::names_of;
-use super::super::options::Options;
-use super::super::report::Damage;
 use super::union::{Owned, Pile};
 use crate::base::coding::to_u64;
 use crate::base::cursor::Cursor;
@@ -29,6 +25,10 @@ use crate::base::id::{FileId, SeqNo};
 use crate::blob::Values;
 use crate::cache::BlockCache;
 use crate::commit::fill::{Filling, Source};
+use crate::db::folder;
+use crate::db::keep::names_of;
+use crate::db::options::Options;
+use crate::db::report::Damage;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Access, Env, Listed, Map, path_in, read_whole};
 use crate::log::reader::{End, LogReader, Promise};

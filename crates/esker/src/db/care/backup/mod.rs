@@ -25,15 +25,15 @@
 mod listing;
 mod restore;
 
-use super::Db;
 use super::checkpoint::{Moment, files_of};
 use super::copy::{copy, digest};
-use super::core::Core;
-use super::folder::{self, Target};
-use super::report::{Checksum, Damage};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::blob::{Blob, BlobMeta};
+use crate::db::Db;
+use crate::db::core::Core;
+use crate::db::folder::{self, Target};
+use crate::db::report::{Checksum, Damage};
 use crate::env::names::FileName;
 use crate::env::{Env, path_in, write_all_at};
 use crate::manifest::State;

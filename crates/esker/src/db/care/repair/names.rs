@@ -10,12 +10,12 @@
 //! 2. What such a collection had of its own, a merge operator above all, is lost with its record.
 //! 3. A collection that was cleared as a whole after its last value needs no name: it was deleted.
 
-use super::super::catalog::{Catalog, record_key, record_value};
-use super::super::settings::Settings;
 use super::union::Owned;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, full_key, split_full_key};
+use crate::db::catalog::{Catalog, record_key, record_value};
+use crate::db::settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen of the catalog and of what it should name.

@@ -237,7 +237,7 @@ mod tests {
         let read = Listing::decode(FileId(3), &text).unwrap();
         assert_eq!((read.number, &read.files), (listing.number, &listing.files));
         assert!(read.state.segments().eq(listing.state.segments()));
-        let shown = include_str!("../../../../../docs/format.md");
+        let shown = include_str!("../../../../../../docs/format.md");
         let text = String::from_utf8(text).unwrap();
         assert!(shown.contains(&text), "{text}");
     }

@@ -11,11 +11,9 @@
 //! 3. A restore that was cut short leaves files without a manifest, which no open takes for anything.
 //! 4. Backups are dropped by their texts, oldest first; files go after that.
 
-use super::super::care::{Live, Refs};
 use super::super::checkpoint::write_manifest;
 use super::super::copy::copy;
-use super::super::folder::{self, Target};
-use super::super::options::Options;
+use super::super::verify::{Live, Refs};
 use super::listing::{Listing, Stored, backup_name};
 use super::{Backup, Known, is_ours, listings};
 use crate::base::error::{Error, ErrorKind, Result};
@@ -23,6 +21,8 @@ use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
 use crate::blob::BlobReader;
 use crate::cache::BlockCache;
+use crate::db::folder::{self, Target};
+use crate::db::options::Options;
 use crate::env::names::FileKind;
 use crate::env::{Env, path_in};
 use crate::manifest::{LiveBlob, State};
