@@ -85,6 +85,7 @@ pub struct Item {
 impl Item {
     /// What a version shows, as far as `now` is concerned. Errors: `Corruption` if it must have an
     /// expiry and has none.
+    #[inline(never)]
     fn of(full_key: &[u8], found: Found, now: Time) -> Result<Self> {
         let Found { value, seq, kind } = found;
         let key = user_key(full_key);
@@ -276,8 +277,13 @@ impl<C: Cursor> Visible<C> {
             Some((seq, kind, value)) => Found { value, seq, kind },
             None => {
                 let Some(cursor) = &self.front.cursor else { return Ok(None) };
-                let Some(Entry { seq, kind, .. }) = cursor.entry() else { return Ok(None) };
-                Found { value: cursor.value(), seq, kind }
+                let Some(Entry { key, seq, kind, .. }) = cursor.entry() else { return Ok(None) };
+                let value = cursor.value();
+                // What most are.
+                if kind == Kind::Put {
+                    return Ok(Some(Item { key: user_key(key), value, seq, kind, expiry: None }));
+                }
+                Found { value, seq, kind }
             }
         };
         let item = Item::of(&self.front.passed, found, self.scope.now);
@@ -425,8 +431,9 @@ impl<C: Cursor> Visible<C> {
             let kind = entry.kind;
             if kind != Kind::RangeDelete {
                 let covered = kind != Kind::Delete && probe.hides(entry.key, entry.seq);
-                let is_shown =
-                    !entry.is_absence(scope.now) || scope.tombstones == Tombstones::Shown;
+                let is_shown = kind == Kind::Put
+                    || !entry.is_absence(scope.now)
+                    || scope.tombstones == Tombstones::Shown;
                 front.passed.clear();
                 front.passed.extend_from_slice(entry.key);
                 if kind == Kind::Merge && !covered {
