@@ -280,18 +280,20 @@ fn busy(db: &Db, follower: &mut Follower) -> esker::Result<()> {
     Ok(())
 }
 
+/// A database with something in it that is durable, and one who follows from there.
+fn begin(seed: u64) -> (Arc<Sim>, Db, Follower) {
+    let world = Sim::new(seed);
+    let db = open(&world, MANY);
+    db.collection("c").unwrap().insert("a", "1").unwrap();
+    db.sync().unwrap();
+    let follower = Follower::of(&db);
+    (world, db, follower)
+}
+
 /// F-4, F-11, F-15: after a power loss at any call whoever has followed goes on, and has what is there;
 /// all that was kept is kept, and no file is there that nobody knows.
 #[test]
 fn who_follows_has_what_is_there_whenever_the_power_is_lost() {
-    let begin = |seed| {
-        let world = Sim::new(seed);
-        let db = open(&world, MANY);
-        db.collection("c").unwrap().insert("a", "1").unwrap();
-        db.sync().unwrap();
-        let follower = Follower::of(&db);
-        (world, db, follower)
-    };
     let (world, db, mut follower) = begin(10);
     let first = world.calls();
     busy(&db, &mut follower).unwrap();
@@ -330,14 +332,6 @@ fn who_follows_has_what_is_there_whenever_the_power_is_lost() {
 /// has what is there, also if the power is lost right behind it.
 #[test]
 fn who_follows_has_what_is_there_whatever_call_has_failed() {
-    let begin = |seed| {
-        let world = Sim::new(seed);
-        let db = open(&world, MANY);
-        db.collection("c").unwrap().insert("a", "1").unwrap();
-        db.sync().unwrap();
-        let follower = Follower::of(&db);
-        (world, db, follower)
-    };
     let on = Calls::CHANGES;
     let (world, db, mut follower) = begin(18);
     let first = world.count(on);
