@@ -90,7 +90,8 @@ impl Collection {
     /// It is a matter of the [clock](crate::Options::clock), to the millisecond and never too early: a
     /// time of zero is over at once, one that no number of milliseconds can hold, as `Duration::MAX`,
     /// never. A transaction that has read it conflicts once it has expired. Its space is freed
-    /// by compactions, which come for it when half of a file has expired, also where nobody writes.
+    /// by compactions, which come for a file of the last level when half of it has expired, also where
+    /// nobody writes.
     ///
     /// Operands that are merged upon it fold upon it as long as it lives, and stand alone from then on;
     /// what they come to until then expires with it, also where an export or a revert copies it.
