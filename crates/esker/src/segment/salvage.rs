@@ -25,7 +25,9 @@ use crate::base::key::{Entry, Kind};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The longest piece that is found without an index where the one before it ends, and
+/// So often may the end of a piece that no index leads to not be found in all that is left of the file.
+const FAR_TRIES: u32 = 8;
+/// The longest such piece after that, and
 const UNKNOWN_BYTES_MAX: usize = 64 << 10;
 /// the longest one behind damage that no index leads over,
 const RESYNC_BYTES_MAX: usize = 8 << 10;
@@ -44,13 +46,13 @@ pub struct Salvaged {
 /// Gives `each` every entry that can be read of segment `id`, whose file has these bytes. In order,
 /// but for range deletes, which may come twice.
 ///
-/// Cost: one pass; of what no index leads to, some 20 ns a byte, and up to a second for a damaged
-/// block.
+/// Cost: one pass; of what no index leads to, some 20 ns a byte, up to a second for a damaged block,
+/// and for the first of those some 20 ns a byte of all that is left of the file.
 pub fn salvage(bytes: &[u8], id: FileId, each: &mut dyn FnMut(&Entry<'_>)) -> Salvaged {
     let footer_at = bytes.len().saturating_sub(FOOTER_BYTES);
     let footer = bytes.get(footer_at..).unwrap_or_default();
     let layout = decode_footer(footer, to_u64(footer_at), Some(id)).ok().map(|(layout, _)| layout);
-    let mut file = File { bytes, id, walk: Walk::default(), last: None };
+    let mut file = File { bytes, id, walk: Walk::default(), last: None, far_tries: FAR_TRIES };
     let data = layout.map_or(to_u64(bytes.len()), |layout| layout.data);
     let known = layout.map(|layout| file.index(&layout)).unwrap_or_default();
     let mut found = Salvaged::default();
@@ -78,6 +80,8 @@ struct File<'a> {
     walk: Walk,
     /// The last entry that was taken.
     last: Option<(Vec<u8>, SeqNo)>,
+    /// How many of [`FAR_TRIES`] are left.
+    far_tries: u32,
 }
 
 /// Where pieces lie, as an index tells: offset and length.
@@ -116,7 +120,8 @@ impl File<'_> {
         while at < region.end {
             let by_index = known.get(&at).map(|len| at.saturating_add(*len));
             let end = by_index.filter(|end| self.piece(at..*end).is_some());
-            if let Some(end) = end.or_else(|| self.end_of(at, region.end, UNKNOWN_BYTES_MAX)) {
+            let longest = if self.far_tries > 0 { usize::MAX } else { UNKNOWN_BYTES_MAX };
+            if let Some(end) = end.or_else(|| self.end_of(at, region.end, longest)) {
                 let payload = self.piece(at..end);
                 if !each(self, at..end, payload) {
                     return;
@@ -124,6 +129,7 @@ impl File<'_> {
                 at = end;
                 continue;
             }
+            self.far_tries = self.far_tries.saturating_sub(1);
             let from = at;
             let next = known.range(at.saturating_add(1)..).next().map(|(next, _)| *next);
             at = next.unwrap_or_else(|| self.resync(at, region.end)).min(region.end);

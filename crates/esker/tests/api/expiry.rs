@@ -525,7 +525,6 @@ fn copies_and_repairs_keep_when_a_value_expires() {
 }
 
 /// HEST-24: `expires` goes out and in.
-#[cfg(feature = "json")]
 #[test]
 fn an_export_says_when_a_pair_expires_and_an_import_keeps_it() {
     let (folder, hands) = (folder(), Hands::new());

@@ -37,7 +37,6 @@ mod feed;
 mod folders;
 mod history;
 mod ingest;
-#[cfg(feature = "json")]
 mod json;
 mod large;
 mod packed;

@@ -4,6 +4,7 @@ use super::{folder, small};
 use esker::{Checksum, Db, ErrorKind, Options, RepairReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A collection and a key in it.
@@ -183,6 +184,36 @@ fn without_a_manifest_all_is_there_again() {
         assert!(report.lost_keys.is_empty());
         assert_eq!(report.moved.len(), usize::from(damage != "lost"), "{report:?}");
     }
+}
+
+/// What a revert took away does not come back, though a named snapshot still sees it.
+#[test]
+fn a_collection_that_a_revert_took_away_does_not_come_back_without_a_manifest() {
+    let folder = folder();
+    let path = folder.path().join("db");
+    let db = options().open(&path).unwrap();
+    db.collection("stays").unwrap().insert("a", "1").unwrap();
+    db.name_snapshot("before").unwrap();
+    let goes = db.collection("goes").unwrap();
+    goes.insert("b", "2").unwrap();
+    goes.insert_with_ttl("c", "3", Duration::ZERO).unwrap();
+    (0..20_u8).for_each(|key| goes.insert([b'x', key], "4").unwrap());
+    goes.remove_prefix("x").unwrap();
+    db.name_snapshot("between").unwrap();
+    db.revert("before").unwrap();
+    let whole = pairs(&db);
+    db.close().unwrap();
+    let is_manifest = |path: &PathBuf| path.to_string_lossy().contains("manifest-");
+    let paths = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(is_manifest).for_each(|path| std::fs::remove_file(path).unwrap());
+    let report = options().repair(&path).unwrap();
+    assert!(report.repaired && report.named.is_empty(), "{report:?}");
+    let db = options().open(&path).unwrap();
+    assert_eq!((db.collections().unwrap(), pairs(&db)), (vec!["stays".to_owned()], whole));
+    let between = db.named_snapshot("between").unwrap().unwrap();
+    let view = db.view_at("goes", &between).unwrap().unwrap();
+    assert_eq!(view.get("b").unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!((view.get("c").unwrap(), view.get([b'x', 3]).unwrap()), (None, None));
 }
 
 /// A flipped byte anywhere in a segment takes one block at most, with the manifest or without.

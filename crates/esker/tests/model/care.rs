@@ -1,5 +1,6 @@
 //! Looking after a database: flushes, compactions, checks, time; its ends, good and bad.
 
+use super::repair::Damage;
 use super::run::{Done, Run, Stop, options};
 use super::shown::Shown;
 use super::steps::Author;
@@ -27,6 +28,8 @@ pub enum Care {
     Reopen,
     /// Opens for reading alone, after closing, and looks.
     ReadOnly,
+    /// Closes, damages, repairs and opens.
+    Repair(Damage),
     /// The world ends, and loses this.
     Crash(Loss),
     /// The same, but after so many calls from now.
@@ -37,10 +40,11 @@ impl Author {
     pub fn care(&mut self) -> Care {
         if self.dice.below(100) < self.diet.ends {
             let loss = self.dice.pick(&Loss::MODELS);
-            return match self.dice.below(10) {
+            return match self.dice.below(11) {
                 0..=2 => Care::Reopen,
                 3 => Care::ReadOnly,
-                4..=6 => Care::Crash(loss),
+                4 => Care::Repair(self.damage()),
+                5..=7 => Care::Crash(loss),
                 _ => Care::Doom(1 + self.dice.below(60), loss),
             };
         }
@@ -98,6 +102,7 @@ impl Run {
                 self.begin_again()?;
             }
             Care::ReadOnly => self.read_only()?,
+            Care::Repair(damage) => self.repair(*damage)?,
             Care::Crash(loss) => self.crash(*loss)?,
             Care::Doom(calls, loss) => {
                 self.doom = *loss;
@@ -118,7 +123,7 @@ impl Run {
     }
 
     /// Closes. Walks that were open stay usable; the handle does not.
-    fn end(&mut self) -> Done {
+    pub fn end(&mut self) -> Done {
         self.let_go();
         count(self);
         self.ok(self.db.clone().close())?;
@@ -127,7 +132,7 @@ impl Run {
         self.refused(self.db.sync(), ErrorKind::InvalidArgument)
     }
 
-    fn begin_again(&mut self) -> Done {
+    pub fn begin_again(&mut self) -> Done {
         self.db = self.ok(options(&self.setup, &self.world).open(dir()))?;
         let report = self.db.recovery();
         if !report.clean || !report.torn.is_empty() || report.created {
@@ -176,7 +181,8 @@ impl Run {
                 self.doom = loss;
                 self.world.crash_at(1 + self.dice.below(20));
             }
-            match options(&self.setup, &self.world).open(dir()) {
+            let repaired = self.repair_again();
+            match repaired.and_then(|()| options(&self.setup, &self.world).open(dir())) {
                 _ if self.world.is_dead() => again = true,
                 Ok(db) => break self.db = db,
                 Err(error) => return Err(text(error)),

@@ -24,8 +24,10 @@ mod care;
 mod copies;
 mod feed;
 mod history;
+mod json;
 mod past;
 mod reads;
+mod repair;
 mod run;
 mod shown;
 mod state;
@@ -96,9 +98,14 @@ fn a_database_behaves_as_maps_that_remember_every_version() {
             "ingests",
             "kills",
             "operands folded",
+            "pairs exported",
+            "pairs imported",
             "parts of compactions",
             "read-only opens",
             "reopens",
+            "repairs",
+            "repairs cut short",
+            "repairs of nothing",
             "reverts",
             "segments at the end",
             "swaps",

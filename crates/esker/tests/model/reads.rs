@@ -1,5 +1,6 @@
 //! Reads of the present, and what all reads of one moment have in common.
 
+use super::json;
 use super::run::{Done, Run};
 use super::state::{Moment, Number, Span};
 use super::steps::{Author, Path};
@@ -27,14 +28,17 @@ pub enum Glance {
     Ends,
     All(Vec<KeyBytes>),
     Walk(Walk),
+    /// As JSON Lines.
+    Export,
 }
 
 impl Author {
     pub fn glance(&mut self) -> Glance {
-        match self.dice.below(10) {
-            0..=4 => Glance::Get(self.key()),
-            5 => Glance::Ends,
-            6 => Glance::All(self.some_keys()),
+        match self.dice.below(20) {
+            0..=9 => Glance::Get(self.key()),
+            10 | 11 => Glance::Ends,
+            12 => Glance::Export,
+            13 | 14 => Glance::All(self.some_keys()),
             _ => Glance::Walk(self.walk()),
         }
     }
@@ -104,6 +108,9 @@ impl Eye<'_> {
                 found.try_for_each(|(key, value)| {
                     same_value(value.as_deref(), want.get(key).copied())
                 })
+            }
+            Glance::Export => {
+                json::check(|out| both!(self, it => it.export_json(out)), (moment, number))
             }
             Glance::Walk(walk) => {
                 Walker::new(self.walk(&walk.keys), want, &walk.keys).all(walk, self)

@@ -66,6 +66,8 @@ pub struct Run {
     pub followers: Vec<Follower>,
     /// What the world will lose when it dies.
     pub doom: Loss,
+    /// The folder is to be repaired before it can be opened.
+    pub is_damaged: bool,
 }
 
 /// Those of the setup, with logs kept for who follows, as many at each open.
@@ -92,6 +94,7 @@ impl Run {
             kept: Kept::default(),
             followers: Vec::new(),
             doom: Loss::None,
+            is_damaged: false,
         };
         run.tell_time();
         Ok(run)

@@ -34,6 +34,19 @@ pub enum Write {
         style: Style,
         pairs: BTreeMap<KeyBytes, Val>,
     },
+    /// JSON Lines; the one at `bad`, if there is one, is no pair.
+    Import {
+        path: Path,
+        style: Style,
+        lines: Vec<Change>,
+        bad: Option<usize>,
+    },
+    /// What a collection exports, imported into another.
+    Pour {
+        from: Path,
+        path: Path,
+        style: Style,
+    },
     /// Through the handle of a collection that is gone.
     Gone {
         index: usize,
@@ -42,7 +55,7 @@ pub enum Write {
 }
 
 impl Author {
-    fn put_for(&mut self, key: KeyBytes, val: Val) -> Change {
+    pub fn put_for(&mut self, key: KeyBytes, val: Val) -> Change {
         let millis = self.dice.pick(&[0, 1, 100, 500, 2000, 60_000]);
         let life = if self.dice.one_in(12) { Duration::MAX } else { Duration::from_millis(millis) };
         Change::PutFor(key, val, Lifetime(Some(life)))
@@ -80,7 +93,9 @@ impl Author {
                 let (key, val, how) = (self.key(), self.val(), self.durability());
                 Write::Stream { path, style, key, val, how }
             }
-            3 => Write::Gone { index: self.dice.index(8), key: self.key() },
+            3 if self.dice.coin() => self.import(path, style),
+            3 => Write::Pour { from: self.path(), path, style },
+            4 => Write::Gone { index: self.dice.index(8), key: self.key() },
             _ => Write::One { path, style, change: self.change(), how: self.durability() },
         }
     }
@@ -152,6 +167,10 @@ impl Run {
                 }
                 TALLY.add("ingests", 1);
             }
+            Write::Import { path, style, lines, bad } => {
+                self.import((path, *style), lines, *bad)?
+            }
+            Write::Pour { from, path, style } => self.pour(from, (path, *style))?,
             Write::Gone { index, key } => {
                 if let Some((to, _)) = self.gone.get(index % self.gone.len().max(1)).cloned() {
                     self.commit(Err(ErrorKind::NotFound), None, |_| to.insert(&key.0, "late"))?;

@@ -1,6 +1,7 @@
 //! Whole segments: written, and read in every way. [`damage`] has what goes wrong with them.
 
 mod damage;
+mod salvage;
 
 use super::*;
 use crate::base::codec::Compression;

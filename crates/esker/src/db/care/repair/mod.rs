@@ -202,7 +202,7 @@ impl Repair<'_> {
         values: &mut Values,
     ) -> Result<(Written, Vec<BlobRef>)> {
         let (mut written, mut refs) = (Written::default(), Vec::new());
-        let mut names = Names::default();
+        let mut names = Names::new(self.options.clock_of(&self.env).now());
         let mut open: Option<SegmentWriter> = None;
         let mut last_key: Vec<u8> = Vec::new();
         while let Some(mut owned) = union.next(values)? {

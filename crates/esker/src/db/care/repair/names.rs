@@ -8,29 +8,38 @@
 //! 1. No id that any entry has is ever given out again: else a new collection would begin with what
 //!    an old one held.
 //! 2. What such a collection had of its own, a merge operator above all, is lost with its record.
-//! 3. A collection that was cleared as a whole after its last value needs no name: it was deleted.
+//! 3. A collection that shows no pair needs no name: it was deleted, or a revert took it away, and what
+//!    is left of it named snapshots see.
 
 use super::union::Owned;
 use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, full_key, split_full_key};
+use crate::base::time::Time;
 use crate::db::catalog::{Catalog, record_key, record_value};
 use crate::db::settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen of the catalog and of what it should name.
-#[derive(Default)]
 pub(super) struct Names {
     catalog: Catalog,
-    collections: BTreeMap<CollectionId, Seen>,
     last_record: Vec<u8>,
+    collections: BTreeMap<CollectionId, Standing>,
+    /// Where range deletes end that are not behind, of the collection that entries come of.
+    covers: Vec<(Vec<u8>, SeqNo)>,
+    last_key: Vec<u8>,
+    /// What has expired by then is not shown.
+    now: Time,
 }
 
-/// The highest numbers in one collection.
-#[derive(Default)]
-struct Seen {
-    value: SeqNo,
-    cleared: SeqNo,
+/// How it is with a collection that has entries.
+#[derive(Clone, Copy, PartialEq)]
+enum Standing {
+    Named,
+    /// Without a name, and showing no pair so far.
+    Empty,
+    /// Without a name, and showing pairs.
+    Lost,
 }
 
 /// What is missing in the catalog.
@@ -42,7 +51,18 @@ pub(super) struct Missing {
 }
 
 impl Names {
-    /// Takes in an entry; they come in order.
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            catalog: Catalog::default(),
+            last_record: Vec::new(),
+            collections: BTreeMap::new(),
+            covers: Vec::new(),
+            last_key: Vec::new(),
+            now,
+        }
+    }
+
+    /// Takes in an entry; they come in order, so those of the catalog first.
     pub(super) fn see(&mut self, entry: &Owned) -> Result<()> {
         let Some((id, key)) = split_full_key(&entry.key) else { return Ok(()) };
         if id == CollectionId::SYSTEM {
@@ -53,18 +73,21 @@ impl Names {
             }
             return Ok(());
         }
-        let seen = self.collections.entry(id).or_default();
-        match entry.kind {
-            Kind::Put | Kind::Blob | Kind::Expiring | Kind::Merge => {
-                seen.value = seen.value.max(entry.seq)
+        let is_named = || self.catalog.all().any(|identity| identity.id == id);
+        let first = || if is_named() { Standing::Named } else { Standing::Empty };
+        let standing = self.collections.entry(id).or_insert_with(first);
+        if *standing != Standing::Empty {
+            return Ok(());
+        }
+        self.covers.retain(|(end, _)| *end > entry.key);
+        if entry.kind == Kind::RangeDelete {
+            self.covers.push((entry.value.clone(), entry.seq));
+        } else if self.last_key != entry.key {
+            self.last_key.clone_from(&entry.key);
+            let is_covered = self.covers.iter().any(|(_, seq)| *seq > entry.seq);
+            if !is_covered && !entry.entry().is_absence(self.now) {
+                *standing = Standing::Lost;
             }
-            Kind::RangeDelete => {
-                let end = split_full_key(&entry.value);
-                if key.is_empty() && end.is_some_and(|(end, _)| end > id) {
-                    seen.cleared = seen.cleared.max(entry.seq);
-                }
-            }
-            Kind::Delete => {}
         }
         Ok(())
     }
@@ -75,9 +98,7 @@ impl Names {
         let named: BTreeSet<CollectionId> =
             self.catalog.all().map(|identity| identity.id).collect();
         let mut records = BTreeMap::new();
-        let is_lost =
-            |id: &CollectionId, seen: &Seen| seen.value > seen.cleared && !named.contains(id);
-        for (id, _) in self.collections.iter().filter(|(id, seen)| is_lost(id, seen)) {
+        for (id, _) in self.collections.iter().filter(|(_, it)| **it == Standing::Lost) {
             let mut name = format!("lost-{id}");
             while self.catalog.find(&name).is_some() {
                 name.push('-');
