@@ -6,7 +6,7 @@ use super::steps::{Author, Path, Style};
 use crate::TALLY;
 use crate::support::reference::{KeyBytes, Val, mixed};
 use crate::support::session::{same_pair, same_value};
-use esker::Collection;
+use esker::{Collection, Db};
 
 #[derive(Clone, Debug)]
 pub struct Atomic {
@@ -17,9 +17,25 @@ pub struct Atomic {
 
 #[derive(Clone, Debug)]
 enum What {
-    Swap { key: KeyBytes, guess: Guess, new: Option<Val> },
-    IfAbsent { key: KeyBytes, val: Val },
-    Update { key: KeyBytes, with: Val },
+    Swap {
+        key: KeyBytes,
+        guess: Guess,
+        new: Option<Val>,
+    },
+    IfAbsent {
+        key: KeyBytes,
+        val: Val,
+    },
+    Update {
+        key: KeyBytes,
+        with: Val,
+    },
+    /// The same in a transaction that is begun again while another write comes between.
+    Transact {
+        key: KeyBytes,
+        with: Val,
+        between: Vec<Val>,
+    },
     PopFirst,
     PopLast,
 }
@@ -35,7 +51,7 @@ enum Guess {
 impl Author {
     pub fn atomic(&mut self) -> Atomic {
         let (path, style, key) = (self.path(), self.style(), self.key());
-        let what = match self.dice.below(8) {
+        let what = match self.dice.below(10) {
             0..=2 => {
                 let guess = match self.dice.below(5) {
                     0..=2 => Guess::Right,
@@ -48,6 +64,10 @@ impl Author {
             3 => What::IfAbsent { key, val: self.val() },
             4 | 5 => What::Update { key, with: self.val() },
             6 => What::PopFirst,
+            7 | 8 => {
+                let between = (0..self.dice.below(3)).map(|_| self.val()).collect();
+                What::Transact { key, with: self.val(), between }
+            }
             _ => What::PopLast,
         };
         Atomic { path, style, what }
@@ -70,6 +90,7 @@ impl Run {
             What::Swap { key, guess, new } => self.swap(at, key, *guess, *new),
             What::IfAbsent { key, val } => self.if_absent(at, key, *val),
             What::Update { key, with } => self.update(at, key, *with),
+            What::Transact { key, with, between } => self.transact(at, key, *with, between),
             What::PopFirst => {
                 let first = self.now().now.pairs(at.0).pop_first();
                 self.pop(at.0, first, || at.1.pop_first())
@@ -133,6 +154,41 @@ impl Run {
         let judged = self.changed(number, &[set(key, new)]);
         let call = || to.fetch_update(&key.0, |old| updated(old, with).map(Val::bytes));
         let found = self.commit(judged, None, |_| call())?.flatten();
+        Ok(same_value(found.as_deref(), has)?)
+    }
+
+    /// Each run of it meets one write of `between`; the run after the last of them is let through.
+    fn transact(
+        &mut self,
+        (number, to): (Number, Collection),
+        key: &KeyBytes,
+        with: Val,
+        between: &[Val],
+    ) -> Done {
+        let mut has = self.has(number, key);
+        for val in between {
+            let judged = self.changed(number, &[Change::Put(key.clone(), *val)]);
+            let draft = judged.map_err(|kind| format!("a put is refused: {kind:?}"))?;
+            self.history.propose(draft);
+            has = self.has(number, key);
+        }
+        let new = updated(has.map(Val::bytes).as_deref(), with);
+        let (judged, mut others) = (self.changed(number, &[set(key, new)]), between.iter());
+        let call = |db: &Db| {
+            db.transact(|txn| {
+                let old = txn.get(&to, &key.0)?;
+                if let Some(other) = others.next() {
+                    to.insert(&key.0, other.bytes())?;
+                }
+                match updated(old.as_deref(), with) {
+                    Some(new) => txn.insert(&to, &key.0, new.bytes())?,
+                    None => txn.remove(&to, &key.0)?,
+                }
+                Ok(old)
+            })
+        };
+        let found = self.commit(judged, None, call)?.flatten();
+        TALLY.add("transactions begun again", between.len() as u64);
         Ok(same_value(found.as_deref(), has)?)
     }
 

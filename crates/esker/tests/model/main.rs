@@ -109,6 +109,7 @@ fn a_database_behaves_as_maps_that_remember_every_version() {
             "reverts",
             "segments at the end",
             "swaps",
+            "transactions begun again",
             "transactions committed",
             "transactions that lost",
             "transactions that only read",

@@ -27,6 +27,7 @@ pub enum Write {
         style: Style,
         key: KeyBytes,
         val: Val,
+        life: Option<Lifetime>,
         how: Option<Durability>,
     },
     Ingest {
@@ -55,10 +56,14 @@ pub enum Write {
 }
 
 impl Author {
-    pub fn put_for(&mut self, key: KeyBytes, val: Val) -> Change {
+    fn lifetime(&mut self) -> Lifetime {
         let millis = self.dice.pick(&[0, 1, 100, 500, 2000, 60_000]);
         let life = if self.dice.one_in(12) { Duration::MAX } else { Duration::from_millis(millis) };
-        Change::PutFor(key, val, Lifetime(Some(life)))
+        Lifetime(Some(life))
+    }
+
+    pub fn put_for(&mut self, key: KeyBytes, val: Val) -> Change {
+        Change::PutFor(key, val, self.lifetime())
     }
 
     pub fn change(&mut self) -> Change {
@@ -91,7 +96,9 @@ impl Author {
             }
             2 => {
                 let (key, val, how) = (self.key(), self.val(), self.durability());
-                Write::Stream { path, style, key, val, how }
+                let expires = self.expires && self.dice.one_in(4);
+                let life = if expires { Some(self.lifetime()) } else { None };
+                Write::Stream { path, style, key, val, life, how }
             }
             3 if self.dice.coin() => self.import(path, style),
             3 => Write::Pour { from: self.path(), path, style },
@@ -141,13 +148,20 @@ impl Run {
                 let durability = self.durability(how);
                 self.commit(judged, how, |_| write_one(&to, change, durability))?;
             }
-            Write::Stream { path, style, key, val, how } => {
+            Write::Stream { path, style, key, val, life, how } => {
                 let (number, to) = self.collection(path, *style)?;
-                let judged = self.changed(number, &[Change::Put(key.clone(), *val)]);
+                let change = match life {
+                    None => Change::Put(key.clone(), *val),
+                    Some(life) => Change::PutFor(key.clone(), *val, *life),
+                };
+                let judged = self.changed(number, &[change]);
                 let (durability, bytes) = (self.durability(*how), val.bytes());
                 let cut = bytes.len() / 3;
                 self.commit(judged, *how, |_| {
                     let mut writer = to.writer(&key.0);
+                    if let Some(life) = life {
+                        writer = writer.with_ttl(life.span()).with_len(val.len.into())?;
+                    }
                     for piece in [&bytes[..cut], &bytes[cut..]] {
                         writer.write_all(piece).expect("memory takes it");
                     }
