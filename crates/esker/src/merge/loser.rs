@@ -232,7 +232,9 @@ impl Merged {
             return Err(error.clone());
         }
         let moved = self.step_whole(direction);
-        self.failed = moved.as_ref().err().cloned();
+        if let Err(error) = &moved {
+            self.failed = Some(error.clone());
+        }
         moved
     }
 

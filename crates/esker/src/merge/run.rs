@@ -102,53 +102,59 @@ pub struct RunCursor {
     trust: Trust,
     at: usize,
     inner: Option<SegmentCursor>,
-    /// What may be left out, for a reader at `up_to`.
+    omit: Omit,
+}
+
+/// What may be left out, for a reader at `up_to`.
+struct Omit {
     probe: Probe,
     up_to: SeqNo,
+}
+
+impl Omit {
+    /// Where the keys around `key` end, all of which are covered in a segment of these properties; none
+    /// if `key` is not.
+    #[inline]
+    fn leap(&mut self, meta: &SegmentMeta, key: &[u8]) -> Option<Vec<u8>> {
+        let newest = self.newest_where_covered(meta, key)?;
+        self.probe.cover().reach(key, newest)
+    }
+
+    /// The same for where they begin.
+    #[inline]
+    fn leap_back(&mut self, meta: &SegmentMeta, key: &[u8]) -> Option<Vec<u8>> {
+        let newest = self.newest_where_covered(meta, key)?;
+        self.probe.cover().reach_back(key, newest)
+    }
+
+    #[inline]
+    fn newest_where_covered(&mut self, meta: &SegmentMeta, key: &[u8]) -> Option<SeqNo> {
+        if self.probe.cover().is_empty() {
+            return None;
+        }
+        let newest = meta.seq_max.min(self.up_to);
+        self.probe.hides(key, newest).then_some(newest)
+    }
 }
 
 impl RunCursor {
     /// Off the ends; opens nothing yet.
     pub fn new(segments: Segments) -> Self {
-        let (trust, probe, up_to) = (Trust::Verified, Probe::default(), SeqNo::MAX);
-        Self { segments, trust, at: 0, inner: None, probe, up_to }
+        let omit = Omit { probe: Probe::default(), up_to: SeqNo::MAX };
+        Self { segments, trust: Trust::Verified, at: 0, inner: None, omit }
     }
 
     /// Leaves out what `cover` hides from a reader at `up_to`, where that is all that a segment has:
     /// blocks and files of it are not read.
     #[must_use]
     pub fn under(self, cover: Cover, up_to: SeqNo) -> Self {
-        Self { probe: Probe::new(cover), up_to, ..self }
-    }
-
-    /// Where the keys around `key` end, all of which are covered in segment `at`; none if `key` is
-    /// not.
-    #[inline]
-    fn leap(&mut self, at: usize, key: &[u8]) -> Option<Vec<u8>> {
-        let newest = self.newest_where_covered(at, key)?;
-        self.probe.cover().reach(key, newest)
-    }
-
-    /// The same for where they begin.
-    #[inline]
-    fn leap_back(&mut self, at: usize, key: &[u8]) -> Option<Vec<u8>> {
-        let newest = self.newest_where_covered(at, key)?;
-        self.probe.cover().reach_back(key, newest)
-    }
-
-    #[inline]
-    fn newest_where_covered(&mut self, at: usize, key: &[u8]) -> Option<SeqNo> {
-        if self.probe.cover().is_empty() {
-            return None;
-        }
-        let newest = self.segments.get(at)?.meta().seq_max.min(self.up_to);
-        self.probe.hides(key, newest).then_some(newest)
+        Self { omit: Omit { probe: Probe::new(cover), up_to }, ..self }
     }
 
     /// To the first entry from segment `at` on, stepping over files that are covered.
     fn enter_first(&mut self, mut at: usize) -> Result<()> {
         while let Some(segment) = self.segments.get(at).cloned() {
-            match self.leap(at, &segment.meta().smallest) {
+            match self.omit.leap(segment.meta(), &segment.meta().smallest) {
                 Some(end) if *end > *segment.meta().largest => at += 1,
                 Some(end) => {
                     return self.enter(Some(at))?.map_or(Ok(()), |c| c.seek(&end, SeqNo::MAX));
@@ -165,7 +171,7 @@ impl RunCursor {
         while let Some((place, segment)) =
             at.and_then(|at| Some((at, self.segments.get(at)?.clone())))
         {
-            match self.leap_back(place, &segment.meta().largest) {
+            match self.omit.leap_back(segment.meta(), &segment.meta().largest) {
                 Some(start) if *start <= *segment.meta().smallest => at = place.checked_sub(1),
                 Some(start) => return self.enter(at)?.map_or(Ok(()), |c| c.seek_before(&start)),
                 None => return self.enter(at)?.map_or(Ok(()), |c| c.seek_last()),
@@ -205,19 +211,14 @@ impl RunCursor {
     /// Goes on while the current segment is used up, or what it is on is covered.
     #[inline]
     fn settle_forward(&mut self) -> Result<()> {
-        while let Some(mut inner) = self.inner.take() {
+        while let (Some(inner), Some(segment)) = (&mut self.inner, self.segments.get(self.at)) {
             let Some(entry) = inner.entry() else {
-                self.inner = Some(inner);
                 self.enter_first(self.at + 1)?;
                 continue;
             };
-            let leap = self.leap(self.at, entry.key);
-            if let Some(end) = &leap {
-                inner.seek(end, SeqNo::MAX)?;
-            }
-            self.inner = Some(inner);
-            if leap.is_none() {
-                break;
+            match self.omit.leap(segment.meta(), entry.key) {
+                Some(end) => inner.seek(&end, SeqNo::MAX)?,
+                None => break,
             }
         }
         Ok(())
@@ -225,19 +226,14 @@ impl RunCursor {
 
     #[inline]
     fn settle_backward(&mut self) -> Result<()> {
-        while let Some(mut inner) = self.inner.take() {
+        while let (Some(inner), Some(segment)) = (&mut self.inner, self.segments.get(self.at)) {
             let Some(entry) = inner.entry() else {
-                self.inner = Some(inner);
                 self.enter_last(self.at.checked_sub(1))?;
                 continue;
             };
-            let leap = self.leap_back(self.at, entry.key);
-            if let Some(start) = &leap {
-                inner.seek_before(start)?;
-            }
-            self.inner = Some(inner);
-            if leap.is_none() {
-                break;
+            match self.omit.leap_back(segment.meta(), entry.key) {
+                Some(start) => inner.seek_before(&start)?,
+                None => break,
             }
         }
         Ok(())
@@ -271,7 +267,11 @@ impl Cursor for RunCursor {
     fn seek(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
         self.moved(|cursor| {
             let at = cursor.segments.partition_point(|segment| *segment.meta().largest < *key);
-            match cursor.leap(at, key) {
+            let leap = match cursor.segments.get(at) {
+                Some(segment) => cursor.omit.leap(segment.meta(), key),
+                None => None,
+            };
+            match leap {
                 Some(end) if cursor.ends_before(at, &end) => cursor.enter_first(at + 1)?,
                 Some(end) => {
                     cursor.enter(Some(at))?.map_or(Ok(()), |c| c.seek(&end, SeqNo::MAX))?

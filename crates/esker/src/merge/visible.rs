@@ -113,6 +113,8 @@ pub struct Visible<C> {
     backing: Option<Arc<dyn Backing>>,
     /// What those of the key that the front has found came to.
     folded: Option<(SeqNo, Kind, Value)>,
+    /// The number and kind of what the front stands on.
+    shown: (SeqNo, Kind),
     /// Keys stepped over of which nothing was visible.
     stepped: u64,
     front: End<C>,
@@ -129,29 +131,50 @@ struct End<C> {
     cursor: Option<C>,
     /// Whether the cursor stands where the last call left it; if not, it must be placed first.
     placed: bool,
-    /// The last key this end has decided, empty before the first (no full key is empty).
-    passed: Vec<u8>,
-    /// The last key that was given before the call that decides now.
-    given: Vec<u8>,
+    /// Whether it stands on what was given last.
+    stands: bool,
+    trail: Trail,
     /// Where a seek has put the end, empty without one: nothing below is between the ends.
     sought: Vec<u8>,
 }
 
-impl<C: Cursor> End<C> {
-    const fn new() -> Self {
-        const NONE: Vec<u8> = Vec::new();
-        Self { cursor: None, placed: false, passed: NONE, given: NONE, sought: NONE }
-    }
+/// The keys that an end has come by.
+#[derive(Default)]
+struct Trail {
+    /// The last that it has decided, empty before the first (no full key is empty).
+    passed: Vec<u8>,
+    /// That of the call before, once this one has decided any.
+    before: Vec<u8>,
+    has_passed: bool,
+}
 
+impl Trail {
     /// Takes note that a call has begun: what is passed now is the last key that was given.
+    #[inline]
     fn begin(&mut self) {
-        self.given.clear();
-        self.given.extend_from_slice(&self.passed);
+        self.has_passed = false;
     }
 
+    #[inline]
     fn pass(&mut self, key: &[u8]) {
+        if !self.has_passed {
+            std::mem::swap(&mut self.passed, &mut self.before);
+            self.has_passed = true;
+        }
         self.passed.clear();
         self.passed.extend_from_slice(key);
+    }
+
+    /// The last key that was given before the call that decides now.
+    fn given(&self) -> &[u8] {
+        if self.has_passed { &self.before } else { &self.passed }
+    }
+}
+
+impl<C: Cursor> End<C> {
+    fn new() -> Self {
+        let (cursor, trail, sought) = Default::default();
+        Self { cursor, placed: false, stands: false, trail, sought }
     }
 
     /// Where the end was before it passed anything: at `bound`, unless a seek has put it elsewhere.
@@ -173,8 +196,21 @@ impl<C: Cursor> Visible<C> {
     pub fn new(open: Open<C>, scope: Scope) -> Self {
         let (front, back, probe) = (End::new(), End::new(), Probe::default());
         let (tell, backing, folded, failed) = Default::default();
-        let (stepped, done) = (0, false);
-        Self { open, scope, probe, tell, backing, folded, stepped, front, back, done, failed }
+        let (stepped, done, shown) = (0, false, (SeqNo::ZERO, Kind::Put));
+        Self {
+            open,
+            scope,
+            probe,
+            tell,
+            backing,
+            folded,
+            shown,
+            stepped,
+            front,
+            back,
+            done,
+            failed,
+        }
     }
 
     /// Hides what `cover` covers, which must suit the scope's number.
@@ -230,14 +266,15 @@ impl<C: Cursor> Visible<C> {
     #[cold]
     fn tell_front(&mut self, is_found: bool) {
         let (start, end) = self.limits();
-        let start = match self.front.given.is_empty() {
-            false => Some(key_after(&self.front.given)),
+        let (given, back) = (self.front.trail.given(), &self.back.trail.passed);
+        let start = match given.is_empty() {
+            false => Some(key_after(given)),
             true => self.front.put_at(start),
         };
         let end = match is_found {
-            true => Some(self.front.passed.as_slice().into()),
-            false if self.back.passed.is_empty() => end,
-            false => Some(self.back.passed.as_slice().into()),
+            true => Some(self.front.trail.passed.as_slice().into()),
+            false if back.is_empty() => end,
+            false => Some(back.as_slice().into()),
         };
         self.tell(start, end);
     }
@@ -246,13 +283,13 @@ impl<C: Cursor> Visible<C> {
     #[cold]
     fn tell_back(&mut self, is_found: bool) {
         let (start, end) = self.limits();
-        let start = match (is_found, self.front.passed.is_empty()) {
-            (true, _) => Some(key_after(&self.back.passed)),
-            (false, false) => Some(key_after(&self.front.passed)),
+        let (given, front) = (self.back.trail.given(), &self.front.trail.passed);
+        let start = match (is_found, front.is_empty()) {
+            (true, _) => Some(key_after(&self.back.trail.passed)),
+            (false, false) => Some(key_after(front)),
             (false, true) => self.front.put_at(start),
         };
-        let end =
-            if self.back.given.is_empty() { end } else { Some(self.back.given.as_slice().into()) };
+        let end = if given.is_empty() { end } else { Some(given.into()) };
         self.tell(start, end);
     }
 
@@ -270,15 +307,18 @@ impl<C: Cursor> Visible<C> {
     ///
     /// Errors: those of the sources, and of folding operands.
     pub fn next_front(&mut self) -> Result<Option<Item>> {
-        if self.advance()?.is_none() {
-            return Ok(None);
+        self.check()?;
+        match self.advance_front() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => return Err(self.fail(error)),
         }
+        let key = &self.front.trail.passed;
         let found = match self.folded.take() {
             Some((seq, kind, value)) => Found { value, seq, kind },
             None => {
-                let Some(cursor) = &self.front.cursor else { return Ok(None) };
-                let Some(Entry { key, seq, kind, .. }) = cursor.entry() else { return Ok(None) };
-                let value = cursor.value();
+                let ((seq, kind), cursor) = (self.shown, &self.front.cursor);
+                let value = cursor.as_ref().map_or(Value::EMPTY, Cursor::value);
                 // What most are.
                 if kind == Kind::Put {
                     return Ok(Some(Item { key: user_key(key), value, seq, kind, expiry: None }));
@@ -286,7 +326,7 @@ impl<C: Cursor> Visible<C> {
                 Found { value, seq, kind }
             }
         };
-        let item = Item::of(&self.front.passed, found, self.scope.now);
+        let item = Item::of(key, found, self.scope.now);
         item.map(Some).map_err(|error| self.fail(error))
     }
 
@@ -299,7 +339,8 @@ impl<C: Cursor> Visible<C> {
             Ok(true) => Ok(match &self.folded {
                 None => self.front.cursor.as_ref().and_then(Cursor::entry),
                 Some((seq, kind, value)) => {
-                    Some(Entry { key: &self.front.passed, seq: *seq, kind: *kind, value })
+                    let key = &self.front.trail.passed;
+                    Some(Entry { key, seq: *seq, kind: *kind, value })
                 }
             }),
             Ok(false) => Ok(None),
@@ -314,7 +355,7 @@ impl<C: Cursor> Visible<C> {
         self.check()?;
         match self.advance_back() {
             Ok(Some(found)) => {
-                let item = Item::of(&self.back.passed, found, self.scope.now);
+                let item = Item::of(&self.back.trail.passed, found, self.scope.now);
                 item.map(Some).map_err(|error| self.fail(error))
             }
             Ok(None) => Ok(None),
@@ -333,7 +374,8 @@ impl<C: Cursor> Visible<C> {
             Bound::Unbounded => false,
             Bound::Included(start) | Bound::Excluded(start) => *key <= **start,
         };
-        self.front.passed.clear();
+        self.front.trail.passed.clear();
+        self.front.stands = false;
         self.front.sought.clear();
         self.front.sought.extend_from_slice(if below_start { &[] } else { key });
         let placed =
@@ -369,7 +411,7 @@ impl<C: Cursor> Visible<C> {
             Bound::Unbounded => self.front_cursor()?.seek_first(),
             Bound::Included(start) => self.place_front_at(&start, SeqNo::MAX),
             Bound::Excluded(start) => {
-                self.front.pass(&start);
+                self.front.trail.pass(&start);
                 self.place_front_at(&start, SeqNo::ZERO)
             }
         }
@@ -396,11 +438,12 @@ impl<C: Cursor> Visible<C> {
         if !self.front.placed {
             self.place_front()?;
         } else if let Some(cursor) = &mut self.front.cursor
-            && is_at(cursor, &self.front.passed)
+            && self.front.stands
         {
             cursor.next()?;
         }
-        self.front.begin();
+        self.front.stands = false;
+        self.front.trail.begin();
         self.folded = None;
         let mut unseen = 0;
         let is_found = self.walk_front(&mut unseen)?;
@@ -414,12 +457,13 @@ impl<C: Cursor> Visible<C> {
 
     /// Walks on to the next visible entry, and counts the others on the way.
     fn walk_front(&mut self, unseen: &mut u64) -> Result<bool> {
-        let Self { scope, probe, backing, folded, front, back, .. } = self;
-        let Some(cursor) = &mut front.cursor else { return Ok(false) };
+        let Self { scope, probe, backing, folded, shown, front, back, .. } = self;
+        let End { cursor, stands, trail, .. } = front;
+        let Some(cursor) = cursor else { return Ok(false) };
         let mut steps = 0;
         while let Some(entry) = cursor.entry() {
-            let passed = *entry.key == *front.passed;
-            if !passed && !is_before_end(scope, &back.passed, entry.key) {
+            let passed = *entry.key == *trail.passed;
+            if !passed && !is_before_end(scope, &back.trail.passed, entry.key) {
                 break;
             }
             if passed || entry.seq > scope.seq {
@@ -434,13 +478,14 @@ impl<C: Cursor> Visible<C> {
                 let is_shown = kind == Kind::Put
                     || !entry.is_absence(scope.now)
                     || scope.tombstones == Tombstones::Shown;
-                front.passed.clear();
-                front.passed.extend_from_slice(entry.key);
+                *shown = (entry.seq, kind);
+                trail.pass(entry.key);
                 if kind == Kind::Merge && !covered {
                     *folded = Some(fold_under(cursor, probe, backing.as_deref(), scope.now)?);
                     return Ok(true);
                 }
                 if is_shown && !covered {
+                    *stands = true;
                     return Ok(true);
                 }
             }
@@ -450,7 +495,7 @@ impl<C: Cursor> Visible<C> {
         Ok(false)
     }
 
-    /// Decides the next key from the back, leaves its name in `back.passed`, and the cursor on the
+    /// Decides the next key from the back, leaves its name in `trail.passed`, and the cursor on the
     /// last entry of the key before.
     fn advance_back(&mut self) -> Result<Option<Found>> {
         if self.done {
@@ -459,7 +504,7 @@ impl<C: Cursor> Visible<C> {
         if !self.back.placed {
             self.place_back()?;
         }
-        self.back.begin();
+        self.back.trail.begin();
         let mut unseen = 0;
         let found = self.walk_back(&mut unseen)?;
         self.stepped += unseen;
@@ -472,26 +517,27 @@ impl<C: Cursor> Visible<C> {
 
     fn walk_back(&mut self, unseen: &mut u64) -> Result<Option<Found>> {
         let Self { scope, probe, backing, front, back, .. } = self;
-        let Some(cursor) = &mut back.cursor else { return Ok(None) };
+        let End { cursor, trail, .. } = back;
+        let Some(cursor) = cursor else { return Ok(None) };
         while let Some(entry) = cursor.entry() {
-            if !is_after_start(scope, &front.passed, entry.key) || *entry.key < *front.sought {
+            if !is_after_start(scope, &front.trail.passed, entry.key) || *entry.key < *front.sought
+            {
                 break;
             }
-            back.passed.clear();
-            back.passed.extend_from_slice(entry.key);
-            let found = newest_backward(cursor, &back.passed, scope.seq)?;
+            trail.pass(entry.key);
+            let found = newest_backward(cursor, &trail.passed, scope.seq)?;
             *unseen += 1;
             let Some(found) = found else { continue };
-            if found.kind != Kind::Delete && probe.hides(&back.passed, found.seq) {
+            if found.kind != Kind::Delete && probe.hides(&trail.passed, found.seq) {
                 continue;
             }
             match found.kind {
                 Kind::Merge => {
                     // A chain goes from its newest operand on: the other way.
-                    cursor.seek(&back.passed, found.seq)?;
+                    cursor.seek(&trail.passed, found.seq)?;
                     let (seq, kind, value) =
                         fold_under(cursor, probe, backing.as_deref(), scope.now)?;
-                    cursor.seek_before(&back.passed)?;
+                    cursor.seek_before(&trail.passed)?;
                     *unseen -= 1;
                     return Ok(Some(Found { value, seq, kind }));
                 }
