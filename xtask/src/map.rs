@@ -1,9 +1,10 @@
 //! `cargo xtask map`: writes the list of files in `ARCHITECTURE.md`, from what each file says first.
 //!
-//! 1. Rooms come in the order of `lib.rs`, lowest first; in a room, `mod.rs` first. Tests are left
-//!    out: they lie beside what they test.
+//! 1. Rooms come in the order of `lib.rs`, or of the `mod.rs` above them, lowest first, behind the files
+//!    beside them; in a room, `mod.rs` is first. Tests are left out: they lie beside what they test.
 //! 2. Only the lines between the two marks are changed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,22 +29,10 @@ pub(crate) fn write() -> Result<(), String> {
 }
 
 fn table(title: &str, folder: &Path) -> Result<String, String> {
-    let rooms = match read(&folder.join("lib.rs")) {
-        Ok(lib) => {
-            lib.lines().filter_map(|line| Some(line.strip_suffix(';')?.to_owned())).collect()
-        }
-        Err(_) => Vec::new(),
-    };
-    let rooms: Vec<_> = rooms.iter().filter_map(|line| line.split("mod ").nth(1)).collect();
     let mut files = Vec::new();
     find(folder, Path::new(""), &mut files)?;
-    files.sort_by_key(|file| {
-        let room = file.iter().next().unwrap_or_default();
-        let floor = rooms.iter().position(|name| *name == room);
-        let is_root = file.iter().count() == 1;
-        let is_child = !file.ends_with("mod.rs");
-        (!is_root, floor, room.to_owned(), is_child, file.display().to_string())
-    });
+    let mut places = BTreeMap::new();
+    files.sort_by_cached_key(|file| place(folder, file, &mut places));
     let mut table = format!("\n### `{title}`\n| file | what |\n|---|---|\n");
     for file in files {
         let says = first_sentence(&read(&folder.join(&file))?);
@@ -52,6 +41,28 @@ fn table(title: &str, folder: &Path) -> Result<String, String> {
     table.push('\n');
     Ok(table)
 }
+
+/// Where a file comes: its folders, then itself, each in the order in which the one above names them;
+/// files before folders.
+fn place(folder: &Path, file: &Path, names: &mut BTreeMap<PathBuf, String>) -> Vec<Place> {
+    let mut at = folder.to_path_buf();
+    let parts = file.components().map(|part| {
+        let above = names.entry(at.clone()).or_insert_with(|| {
+            let roots = ["mod.rs", "lib.rs"].map(|root| fs::read_to_string(at.join(root)));
+            roots.into_iter().flatten().collect()
+        });
+        let name = part.as_os_str().to_string_lossy().into_owned();
+        at.push(&name);
+        let module = name.strip_suffix(".rs");
+        let line = format!("mod {};\n", module.unwrap_or(&name));
+        // `mod.rs` and `lib.rs` name all others, and not themselves.
+        (module.is_none(), above.find(&line), name)
+    });
+    parts.collect()
+}
+
+/// Whether it is a folder, where it is named, and how it is called.
+type Place = (bool, Option<usize>, String);
 
 fn find(folder: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
     let listed = folder.join(below);

@@ -12,16 +12,16 @@
 //!
 //! Lock order: the ledger, then the view's swap. The lock of [`Steps`] is held alone.
 
-use super::background::Background;
-use super::catalog::Catalog;
-use super::feed::Still;
-use super::keep::names_of;
-use super::ledger::Ledger;
-use super::named::Named;
+use super::collections::catalog::Catalog;
+use super::feed::changes::Still;
+use super::files::keep::names_of;
+use super::files::ledger::Ledger;
 use super::options::Options;
+use super::past::named::Named;
 use super::report::RecoveryReport;
 use super::stats::Counters;
-use super::steps::Steps;
+use super::work::background::Background;
+use super::work::steps::Steps;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{FileId, SeqNo};
 use crate::base::setsum::Setsum;

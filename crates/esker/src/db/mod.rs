@@ -1,59 +1,60 @@
 //! Open, recover, run the workers, verify; the handles users hold.
 //!
 //! ```text
-//!   open      lock → manifest → logs → memtables → new manifest → workers
-//!   close     stop workers → sync the log → manifest with the log's final length → unlock
+//!   hall   Db ─▶ Handle ─▶ Core       open · options · folder · report · stats
+//!  ══════════════════════════════════════════════════════════════════════════════════
+//!    8     care/         verify, back up, repair, look into files
+//!    7     feed/         what was committed, batch by batch
+//!    6     past/         moments that have names: kept, and come back to
+//!    5     transact/     reads and writes as one step
+//!    4     write/        operations on their way in
+//!    3     work/         what is done while nobody asks: flush, compact, clean, remove
+//!    2     read/         what one moment shows      │ files/   how files become part of it
+//!    1     collections/  which there are, and the handles on them
 //! ```
+//!
+//! 1. A room imports only from rooms on a lower floor, and from the hall.
+//! 2. The hall is the database as a whole. What a room keeps of an open database it names, and the
+//!    hall holds: so each room says in `impl Core` what it does with that. What users do, rooms say in
+//!    `impl Db` and `impl Collection`.
 
-mod atomic;
-mod background;
-pub mod care;
-mod catalog;
-pub(crate) mod change;
-pub(crate) mod collection;
-mod collections;
+// Hall: what every room opens onto.
 mod core;
-mod draft;
-mod due;
-pub(crate) mod feed;
 mod folder;
 mod handle;
-mod identity;
-mod ingest;
-mod keep;
-mod large;
-mod ledger;
-mod merging;
-mod named;
 mod open;
 pub(crate) mod options;
-pub(crate) mod overlay;
-mod parts;
-mod publish;
-pub(crate) mod range;
 pub(crate) mod report;
-mod revert;
-pub(crate) mod scans;
-pub(crate) mod settings;
-mod slot;
-mod sorted;
 pub(crate) mod stats;
-mod steps;
-pub(crate) mod stream;
-pub(crate) mod transaction;
-pub(crate) mod write_batch;
+// Floor 1: which collections there are, and the handles on them.
+pub(crate) mod collections;
+// Floor 2: how files become part of the database; what one moment shows.
+mod files;
+pub(crate) mod read;
+// Floor 3: what is done while nobody asks.
+mod work;
+// Floor 4: operations on their way in.
+pub(crate) mod write;
+// Floor 5: reads and writes as one step.
+pub(crate) mod transact;
+// Floor 6: moments that have names.
+mod past;
+// Floor 7: what was committed.
+pub(crate) mod feed;
+// Floor 8: looking after databases.
+pub mod care;
 
 use self::core::Core;
 use crate::base::error::Result;
 use crate::commit::Durability;
-use collection::Snapshot;
+use collections::collection::Snapshot;
 use handle::Handle;
 use options::Options;
 use report::{Checksum, RecoveryReport, VerifyReport};
 use stats::Stats;
 use std::path::Path;
 use std::sync::Arc;
-use write_batch::WriteBatch;
+use write::batch::WriteBatch;
 
 /// An open database. Cheap to clone, may be used from any thread; the last handle that is dropped
 /// closes it.

@@ -18,18 +18,18 @@
 //!    manifest is durable, and its counter is above their numbers (F-11). Names that are not of a
 //!    database are left alone.
 
-use super::background::Background;
 use super::care::checkpoint::files_of;
-use super::catalog::Catalog;
+use super::collections::catalog::Catalog;
 use super::core::{Core, Writing};
-use super::feed::Still;
+use super::feed::changes::Still;
+use super::files::keep::names_of;
+use super::files::large::no_addresses;
+use super::files::ledger::Ledger;
 use super::folder;
-use super::keep::names_of;
-use super::large::no_addresses;
-use super::ledger::Ledger;
-use super::named::{self, Named};
 use super::options::Options;
+use super::past::named::{self, Named};
 use super::report::{RecoveryReport, TornTail};
+use super::work::background::Background;
 use crate::base::blob::Address;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::{CollectionId, FileId, SeqNo};

@@ -15,10 +15,10 @@
 //! 4. Files of a database never change, and each name is removed by itself: neither database can
 //!    harm the other.
 
-use super::copy::copy;
 use crate::base::error::{Error, Result};
 use crate::db::Db;
 use crate::db::core::{Core, Writing};
+use crate::db::files::copy::copy;
 use crate::db::folder::{self, Target};
 use crate::db::report::Checksum;
 use crate::env::names::{FileKind, FileName};

@@ -11,7 +11,6 @@
 
 pub(crate) mod backup;
 pub(crate) mod checkpoint;
-pub(super) mod copy;
 pub mod inspect;
 #[cfg(feature = "json")]
 mod json;

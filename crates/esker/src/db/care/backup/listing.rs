@@ -15,11 +15,11 @@
 //! 3. The digest is the xxh3-128 of all bytes of the file. A stored file's name has it, too.
 
 use super::super::checkpoint::files_of;
-use super::super::copy::Digest;
 use crate::base::coding::to_u64;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
+use crate::db::files::copy::Digest;
 use crate::env::names::{FileKind, FileName};
 use crate::env::{Access, Env, path_in, read_whole};
 use crate::manifest::line::{Chain, canonical};

@@ -26,12 +26,12 @@ mod listing;
 mod restore;
 
 use super::checkpoint::{Moment, files_of};
-use super::copy::{copy, digest};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::blob::{Blob, BlobMeta};
 use crate::db::Db;
 use crate::db::core::Core;
+use crate::db::files::copy::{copy, digest};
 use crate::db::folder::{self, Target};
 use crate::db::report::{Checksum, Damage};
 use crate::env::names::FileName;

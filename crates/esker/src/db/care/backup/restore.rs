@@ -12,7 +12,6 @@
 //! 4. Backups are dropped by their texts, oldest first; files go after that.
 
 use super::super::checkpoint::write_manifest;
-use super::super::copy::copy;
 use super::super::verify::{Live, Refs};
 use super::listing::{Listing, Stored, backup_name};
 use super::{Backup, Known, is_ours, listings};
@@ -21,6 +20,7 @@ use crate::base::id::FileId;
 use crate::base::setsum::Setsum;
 use crate::blob::BlobReader;
 use crate::cache::BlockCache;
+use crate::db::files::copy::copy;
 use crate::db::folder::{self, Target};
 use crate::db::options::Options;
 use crate::env::names::FileKind;

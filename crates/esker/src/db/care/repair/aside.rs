@@ -4,8 +4,8 @@
 //!    a crash in between leaves both.
 //! 2. What already lies there stays: a file of the same name gets another one, unless it is the same.
 
-use super::super::copy::{copy, digest};
 use crate::base::error::{Error, Result};
+use crate::db::files::copy::{copy, digest};
 use crate::db::folder;
 use crate::env::names::FileName;
 use crate::env::{Env, path_in};

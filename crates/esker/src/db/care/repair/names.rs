@@ -16,8 +16,8 @@ use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, full_key, split_full_key};
 use crate::base::time::Time;
-use crate::db::catalog::{Catalog, record_key, record_value};
-use crate::db::settings::Settings;
+use crate::db::collections::catalog::{Catalog, record_key, record_value};
+use crate::db::collections::settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen of the catalog and of what it should name.
