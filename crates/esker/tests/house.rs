@@ -6,13 +6,15 @@
 //! 3. Every file opens with `//!`, and has at most 800 lines of code before its tests.
 //! 4. `unsafe` stands only in the files that `ARCHITECTURE.md` names, and each of those needs it.
 //! 5. `ARCHITECTURE.md` names every file of the crates that are published, tests apart.
+//! 6. The rooms of `db` stand on floors of their own, listed in `db/mod.rs`, and keep rule 1 among
+//!    themselves. Those under a `// Hall` comment are free: they import from all, and all from them.
 //!
 //! The rules are functions from text to a list of complaints, so that the tests at the end can
 //! plant a breach of each.
 
 #![expect(clippy::disallowed_methods, reason = "the test reads the source tree it checks")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,16 +25,21 @@ const UNSAFE_HEADING: &str = "## Files that may contain `unsafe`";
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Floors {
     rooms: BTreeMap<String, u32>,
+    /// What stands on no floor, and may be used from all.
+    hall: BTreeSet<String>,
     complaints: Vec<String>,
 }
 
 impl Floors {
-    /// Reads the floor comments of a `lib.rs`.
+    /// Reads the floor comments of a `lib.rs`, or of the `mod.rs` of a room with floors of its own.
     fn parse(lib: &str) -> Self {
         let mut floors = Self::default();
-        let mut floor = None;
+        let (mut floor, mut is_hall) = (None, false);
         for line in lib.lines().map(str::trim) {
-            if let Some(rest) = line.strip_prefix("// Floor ") {
+            if line.starts_with("// Hall") {
+                is_hall = true;
+            } else if let Some(rest) = line.strip_prefix("// Floor ") {
+                is_hall = false;
                 let number = rest.split(':').next().and_then(|number| number.parse().ok());
                 if number.is_none() || floor.is_some_and(|floor| number <= Some(floor)) {
                     floors.complaints.push(format!("floors must rise: {line}"));
@@ -42,6 +49,7 @@ impl Floors {
                 floor = Some(u32::MAX);
             } else if let Some(room) = declared_module(line) {
                 match floor {
+                    _ if is_hall => drop(floors.hall.insert(room.to_owned())),
                     Some(floor) => drop(floors.rooms.insert(room.to_owned(), floor)),
                     None => floors.complaints.push(format!("`mod {room}` stands on no floor")),
                 }
@@ -293,6 +301,29 @@ fn upward_imports(floors: &Floors, file: &Path, source: &str) -> Vec<String> {
     complaints
 }
 
+/// Rule 6: what a file of `db`, named from `src`, imports from another room of it that it must not.
+fn upward_in_db(floors: &Floors, file: &Path, source: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let Some(own) = module_path(file).into_iter().nth(1).filter(|own| !floors.hall.contains(own))
+    else {
+        return complaints;
+    };
+    let Some(own_floor) = floors.rooms.get(&own) else {
+        return vec![format!("{}: room `{own}` stands on no floor of db/mod.rs", file.display())];
+    };
+    for Import { path, line } in imports(file, source) {
+        let Some(room) = path.get(1).filter(|room| path[0] == "db" && **room != own) else {
+            continue;
+        };
+        // What is neither a room nor of the hall is a name of `db/mod.rs` itself.
+        if floors.rooms.get(room).is_some_and(|floor| floor >= own_floor) {
+            let at = format!("{}:{line}", file.display());
+            complaints.push(format!("{at}: {own} imports {room}, not from a lower floor"));
+        }
+    }
+    complaints
+}
+
 /// Rule 3.
 fn untidy(file: &Path, source: &str) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -382,6 +413,20 @@ fn arrows_point_down() {
     for (path, text) in &engine {
         let file = path.strip_prefix("crates/esker/src").expect("below src");
         complaints.extend(upward_imports(&floors, file, text));
+    }
+    assert_none(complaints);
+}
+
+#[test]
+fn arrows_between_the_rooms_of_db_point_down() {
+    let rooms = sources("crates/esker/src/db");
+    let root = rooms.iter().find(|(path, _)| path.ends_with("db/mod.rs")).expect("db/mod.rs");
+    let floors = Floors::parse(&root.1);
+    let mut complaints = floors.complaints.clone();
+    assert!(!floors.hall.is_empty());
+    for (path, text) in &rooms {
+        let file = path.strip_prefix("crates/esker/src").expect("below src");
+        complaints.extend(upward_in_db(&floors, file, text));
     }
     assert_none(complaints);
 }
@@ -506,6 +551,26 @@ mod planted {
         ] {
             assert_eq!(complaints("log/writer.rs", fine), Vec::<String>::new(), "{fine}");
         }
+    }
+
+    #[test]
+    fn an_upward_import_between_rooms_of_db_is_caught() {
+        let floors = "// Hall: all.\nmod core;\n// Floor 1: below.\nmod read;\nmod files;\n\
+            // Floor 2: above.\npub(crate) mod write;\n";
+        let floors = Floors::parse(floors);
+        assert_eq!(floors.complaints, Vec::<String>::new());
+        let complaints = |file, source| upward_in_db(&floors, Path::new(file), source);
+        let planted =
+            "//! Reads.\nuse crate::db::write::batch;\nuse super::super::files::Ledger;\n";
+        let want = [
+            "db/read/get.rs:2: read imports write, not from a lower floor",
+            "db/read/get.rs:3: read imports files, not from a lower floor",
+        ];
+        assert_eq!(complaints("db/read/get.rs", planted), want);
+        let fine = "use crate::db::read::get; use crate::db::{Db, core::Core}; use super::slot;";
+        assert_eq!(complaints("db/write/batch.rs", fine), Vec::<String>::new());
+        assert_eq!(complaints("db/core.rs", "use super::write::batch;"), Vec::<String>::new());
+        assert_eq!(complaints("db/attic/mod.rs", "").len(), 1);
     }
 
     #[test]

@@ -18,38 +18,37 @@
 //!    manifest is durable, and its counter is above their numbers (F-11). Names that are not of a
 //!    database are left alone.
 
-use super::care::checkpoint::files_of;
 use super::collections::catalog::Catalog;
+use super::collections::records::each_record;
 use super::core::{Core, Writing};
 use super::feed::changes::Still;
 use super::files::keep::names_of;
 use super::files::large::no_addresses;
 use super::files::ledger::Ledger;
 use super::folder;
+use super::found::Found;
 use super::options::Options;
 use super::past::named::{self, Named};
 use super::report::{RecoveryReport, TornTail};
 use super::work::background::Background;
+use super::work::host::DbHost;
 use crate::base::blob::Address;
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::Result;
 use crate::base::id::{CollectionId, FileId, SeqNo};
-use crate::base::key::split_full_key;
 use crate::blob::BlobShelf;
 use crate::cache::BlockCache;
 use crate::cache::open::{Places, Trash};
-use crate::commit::generation::{Generation, NewLog, Queue, Sealed};
+use crate::commit::generation::{Generation, Queue, Sealed};
 use crate::commit::outline::Outline;
 use crate::commit::pace::Pace;
 use crate::commit::poison::Poison;
 use crate::commit::replay::{Replay, Replayed};
 use crate::commit::{Committer, Host, Start};
 use crate::env::names::{FileKind, FileName, LOCK};
-use crate::env::{Env, Listed, Lock, path_in};
+use crate::env::{Env, Lock, path_in};
 use crate::log::marks::Previous;
-use crate::log::writer::LogFile;
-use crate::manifest::{Blobs, Closed, Edit, ReadReport, State, Store};
+use crate::manifest::{Blobs, Closed, ReadReport, State};
 use crate::memtable::Memtable;
-use crate::merge::visible::{Scope, Tombstones, Visible};
 use crate::merge::{Rule, Rules};
 use crate::segment::handle::{Readers, Shelf};
 use crate::tree::version::{Shelves, Version};
@@ -57,7 +56,6 @@ use crate::tree::view::{View, Views};
 use crate::txn::snapshot::Registry;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -76,11 +74,11 @@ pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
     let locked_before = env.exists(&path_in(dir, LOCK)).unwrap_or(false);
     if !locked_before {
         // A folder that is no database must stay as it is, without even a lock file.
-        Folder::look(&env, dir, options)?;
+        Found::look(&env, dir, options)?;
     }
     let missing = folder::missing_folders(&*env, dir);
     let lock = take_lock(&*env, dir, options)?;
-    let found = Folder::look(&env, dir, options)?;
+    let found = Found::look(&env, dir, options)?;
     if found.manifest.is_none() {
         folder::sync_made(&*env, dir, &missing)?;
     }
@@ -101,8 +99,7 @@ pub(super) fn open(options: &Options, dir: &Path) -> Result<Arc<Core>> {
     };
     let replayed = replay.run()?;
     found.check_unnamed_logs(&replay, state.log_min)?;
-    let opening =
-        Opening { options, env, dir: dir.to_path_buf(), folder: found, state, read, replayed };
+    let opening = Opening { options, env, dir: dir.to_path_buf(), found, state, read, replayed };
     opening.finish(lock)
 }
 
@@ -110,86 +107,12 @@ fn take_lock(env: &dyn Env, dir: &Path, options: &Options) -> Result<Option<Box<
     if options.read_only { folder::lock_shared(env, dir) } else { folder::lock(env, dir).map(Some) }
 }
 
-/// What lies in the folder.
-struct Folder {
-    files: BTreeMap<FileName, u64>,
-    manifest: Option<(State, ReadReport)>,
-}
-
-impl Folder {
-    fn look(env: &Arc<dyn Env>, dir: &Path, options: &Options) -> Result<Self> {
-        let listed = folder::list(&**env, dir)?;
-        let manifest = Store::read(env, dir, &listed)?;
-        if manifest.is_none() {
-            refuse_what_is_no_database(dir, &listed, options)?;
-        }
-        let files = listed.iter().filter(|listed| listed.is_file);
-        let files = files.filter_map(|l| Some((FileName::parse(&l.name)?, l.bytes))).collect();
-        Ok(Self { files, manifest })
-    }
-
-    /// Errors: `Corruption` if a file that the manifest names is missing or has another length.
-    fn check_files(&self, state: &State) -> Result<()> {
-        for (name, want) in files_of(state) {
-            match self.files.get(&name) {
-                Some(&bytes) if bytes == want => {}
-                Some(&bytes) => {
-                    let end = format!("the end of the file at byte {want}");
-                    return Err(Error::corruption(name, bytes.min(want), end, bytes));
-                }
-                None => {
-                    let message = format!("{name} is missing: the manifest names it");
-                    return Err(Error::new(ErrorKind::Corruption, message));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Errors: `Corruption` if a log was written that the manifest does not name. A log is written
-    /// only once its name is in a durable manifest, and leaves it only with all logs below it: so
-    /// the manifest has lost its end, or is an older copy (F-16, F-36).
-    fn check_unnamed_logs(&self, replay: &Replay<'_>, log_min: FileId) -> Result<()> {
-        let logs = self.files.keys().filter(|name| name.kind == FileKind::Log);
-        let unnamed = logs.filter(|name| name.id >= log_min && !replay.logs.contains(&name.id));
-        for name in unnamed {
-            if replay.is_written(name.id)? {
-                let message = format!("{name} was written and the manifest does not name it");
-                return Err(Error::new(ErrorKind::Corruption, message));
-            }
-        }
-        Ok(())
-    }
-
-    /// A number above that of every file.
-    fn next_file(&self, state: &State) -> FileId {
-        let seen = self.files.keys().map(|name| name.id.next()).max().unwrap_or(FileId(1));
-        seen.max(state.next_file)
-    }
-}
-
-/// Without a manifest the folder must be empty, or hold a creation that was cut short (F-32).
-fn refuse_what_is_no_database(dir: &Path, listed: &[Listed], options: &Options) -> Result<()> {
-    let foreign = listed.iter().find(|l| l.name != LOCK && FileName::parse(&l.name).is_none());
-    if let Some(foreign) = foreign {
-        return Err(Error::invalid(format!(
-            "{} is not a database: it has no manifest and holds {:?}",
-            dir.display(),
-            foreign.name
-        )));
-    }
-    if options.create && !options.read_only {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::NotFound, format!("{} has no database", dir.display())))
-}
-
 /// Everything that is known once the logs are read, and not yet done.
 struct Opening<'a> {
     options: &'a Options,
     env: Arc<dyn Env>,
     dir: PathBuf,
-    folder: Folder,
+    found: Found,
     state: State,
     read: Option<ReadReport>,
     replayed: Replayed,
@@ -405,7 +328,7 @@ impl Opening<'_> {
         if log.and_then(|log| Address::new(log, 0)).is_some() {
             return Ok(());
         }
-        let highest = self.folder.files.keys().max_by_key(|name| name.id);
+        let highest = self.found.files.keys().max_by_key(|name| name.id);
         let highest = highest.map(|name| format!("the highest is {name}")).unwrap_or_default();
         Err(no_addresses().context(highest))
     }
@@ -423,7 +346,7 @@ impl Opening<'_> {
     /// What the new manifest says: the old state, the logs that are still needed, where they end.
     fn next_state(&self) -> State {
         let mut state = self.state.clone();
-        state.next_file = self.folder.next_file(&self.state);
+        state.next_file = self.found.next_file(&self.state);
         if self.is_all_flushed() {
             // No log is needed any more, and the jump is as good as flushed (F-12).
             state.logs.clear();
@@ -477,7 +400,7 @@ impl Opening<'_> {
             FileKind::Kept => names_of(&state.held).any(|kept| kept == *name),
         };
         let mut removed = Vec::new();
-        for name in self.folder.files.keys().filter(|name| !is_live(name)) {
+        for name in self.found.files.keys().filter(|name| !is_live(name)) {
             match self.env.remove(&path_in(&self.dir, name)) {
                 Ok(()) => removed.push(name.to_string()),
                 // It stays an orphan, and the next open tries again (F-29).
@@ -496,71 +419,4 @@ fn load_system(view: &Arc<View>, at: SeqNo, registry: &Arc<Registry>) -> Result<
         named::load(&mut named, registry, (key, value, seq))
     })?;
     Ok((catalog, named))
-}
-
-/// Shows each record of the system collection as of `at`: key, value and number.
-pub(super) fn each_record(
-    view: &Arc<View>,
-    at: SeqNo,
-    mut each: impl FnMut(&[u8], &[u8], SeqNo) -> Result<()>,
-) -> Result<()> {
-    let end = CollectionId(CollectionId::SYSTEM.0 + 1).0.to_be_bytes();
-    let now = view.clock.now();
-    let scope = Scope {
-        seq: at,
-        now,
-        start: Bound::Unbounded,
-        end: Bound::Excluded(end.into()),
-        tombstones: Tombstones::Hidden,
-    };
-    let (view, cover) = (view.clone(), view.cover(at, now));
-    let hidden = cover.clone();
-    let open = Box::new(move || Ok(view.cursor(at, &hidden)));
-    let mut records = Visible::new(open, scope).under(cover);
-    while let Some(entry) = records.advance()? {
-        if let Some((_, key)) = split_full_key(entry.key) {
-            each(key, entry.value, entry.seq)?;
-        }
-    }
-    Ok(())
-}
-
-/// What the commit path asks of the database.
-struct DbHost {
-    env: Arc<dyn Env>,
-    dir: PathBuf,
-    ledger: Arc<Ledger>,
-    background: Arc<Background>,
-    options: Options,
-}
-
-impl Host for DbHost {
-    fn new_log(&self) -> Result<NewLog> {
-        let id = self.ledger.allocate();
-        if Address::new(id, 0).is_none() {
-            return Err(no_addresses());
-        }
-        let bytes = self.options.slab() as u64;
-        let created = LogFile::create(&*self.env, &self.dir, id, bytes, self.options.access);
-        let path = path_in(&self.dir, FileKind::Log.name(id));
-        let opened = created.and_then(|log| {
-            let file = self.env.open(&path);
-            let file = file.map_err(|error| Error::io(format!("open {}", log.name()), error))?;
-            Ok(NewLog { id, log, file })
-        });
-        let new = opened.inspect_err(|_| {
-            // Half a file may be there: it is no log until the manifest names it.
-            let _ = self.env.remove(&path);
-        })?;
-        self.ledger.lock().record(Edit { add_log: Some(id), ..Edit::default() })?;
-        Ok(new)
-    }
-
-    fn wake(&self) {
-        self.background.wake();
-    }
-
-    fn stuck(&self) -> Option<Error> {
-        self.background.stuck()
-    }
 }

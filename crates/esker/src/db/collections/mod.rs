@@ -3,7 +3,7 @@
 //! ```text
 //!   verbs       opened, listed, renamed, deleted, configured ─▶ changes
 //!   draft       changes ─▶ the catalog as one commit will leave it
-//!   catalog     path ─▶ identity          records of the system collection
+//!   catalog     path ─▶ identity          from the records of the system collection
 //!   identity    what all handles share    settings   what is set for it
 //!   collection  the handles: a collection, a snapshot, and the one as the other sees it
 //! ```
@@ -16,5 +16,6 @@ pub(in crate::db) mod catalog;
 pub(crate) mod collection;
 pub(in crate::db) mod draft;
 pub(in crate::db) mod identity;
+pub(in crate::db) mod records;
 pub(crate) mod settings;
 mod verbs;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   ledger    numbers for files; the manifest, one edit at a time
+//!   outputs   what jobs write, and files that go
 //!   publish   edit ─ durable ─▶ version ─▶ readers
 //!   large     where large values stay: a log that becomes a blob file, or a new one
 //!   keep      logs that the change feed may still read
@@ -15,4 +16,5 @@ pub(in crate::db) mod copy;
 pub(in crate::db) mod keep;
 pub(in crate::db) mod large;
 pub(in crate::db) mod ledger;
+mod outputs;
 mod publish;

@@ -41,7 +41,7 @@ pub(super) type LentClosely<'a> = (&'a [u8], &'a [u8], Option<Time>);
 
 /// How a range keeps to its moment.
 #[derive(Debug)]
-pub(in crate::db) enum Hold {
+pub(super) enum Hold {
     /// The versions that it sees are kept.
     Pin(Pin),
     /// They are those of the view, up to a number; it ends when they are no longer the newest.
@@ -165,7 +165,7 @@ fn after(prefix: &[u8]) -> Bound<Box<[u8]>> {
 
 impl Range {
     /// What there is of `bounds` in `view`, which must be as new as a pin in `hold`.
-    pub(in crate::db) fn new(view: Arc<TreeView>, hold: Hold, bounds: FullBounds) -> Self {
+    pub(super) fn new(view: Arc<TreeView>, hold: Hold, bounds: FullBounds) -> Self {
         Self::showing(Tombstones::Hidden, view, hold, bounds)
     }
 
@@ -181,7 +181,7 @@ impl Range {
     }
 
     /// What there is in `view` of the keys of a collection that begin with `prefix`.
-    pub(in crate::db) fn of_prefix(
+    pub(super) fn of_prefix(
         view: Arc<TreeView>,
         hold: Hold,
         id: CollectionId,

@@ -2,7 +2,7 @@
 //! ranges that pin nothing and fail fast.
 
 use super::range::{FullBounds, Hold, Range, Side, bounds_of};
-use super::stream::ValueReader;
+use super::reader::ValueReader;
 use crate::base::error::Result;
 use crate::base::key::Kind;
 use crate::base::value::{Key, Value};

@@ -55,7 +55,7 @@ const PART_SLACK: u64 = 8;
 pub struct Steps {
     pub(super) running: Mutex<Running>,
     /// Opened whenever a step ends, and when there are parts to take.
-    pub(in crate::db) ended: Gate,
+    pub(super) ended: Gate,
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ struct Picked {
 pub(super) struct Job {
     picked: Picked,
     /// At least one.
-    pub(in crate::db) parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
     keep: Keep,
     /// Where outputs end in any case.
     borders: Vec<Box<[u8]>>,
@@ -127,7 +127,7 @@ pub(super) struct Job {
 
 /// Inputs and claims of a step that runs: free again when this is dropped.
 #[derive(Debug)]
-pub(in crate::db) struct Busy {
+pub(super) struct Busy {
     steps: Arc<Steps>,
     token: u64,
     inputs: Vec<FileId>,
@@ -263,7 +263,7 @@ impl Core {
     }
 
     /// Whether nobody writes and nothing waits to be flushed.
-    pub(in crate::db) fn is_at_rest(&self, writing: &Writing) -> bool {
+    pub(super) fn is_at_rest(&self, writing: &Writing) -> bool {
         let is_quiet = writing.committer.memtable_is_empty() || writing.committer.is_resting();
         writing.queue.is_empty() && is_quiet
     }

@@ -9,16 +9,49 @@
 
 use super::sorted::Sorted;
 use crate::base::batch::Batch;
-use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::id::{CollectionId, SeqNo};
+use crate::base::error::{Error, Result};
+use crate::base::id::CollectionId;
 use crate::base::key::{check_key, check_value};
 use crate::commit::Durability;
+use crate::db::collections::collection::Collection;
 use crate::db::collections::identity::Identity;
-use crate::db::core::{Core, Writing};
+use crate::db::core::Core;
+
+impl Collection {
+    /// Puts in many pairs at once, whose keys ascend strictly, past log and memory: all become visible
+    /// together, and are durable on return with every write before them. Answers how many there were.
+    /// A write that returned before is older, one that begins afterwards newer.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let db = esker::Db::open(folder.path())?;
+    /// let squares = db.collection("squares")?;
+    /// let pairs = (0..1000_u64).map(|n| (n.to_be_bytes(), (n * n).to_be_bytes()));
+    /// assert_eq!(squares.ingest(pairs)?, 1000);
+    /// assert_eq!(squares.get(9_u64.to_be_bytes())?.unwrap(), 81_u64.to_be_bytes());
+    /// # Ok::<(), esker::Error>(())
+    /// ```
+    ///
+    /// Cost: one write of each pair, and no rewrite where nothing older lies in their range; a flush
+    /// of memory and some syncs besides, so it pays from some thousand pairs on. Pairs are not
+    /// gathered in memory. Ingests wait for each other: `pairs` must not ingest itself. Other writers
+    /// go on, and wait only for the flush of the last memtable at the end.
+    ///
+    /// Errors: `InvalidArgument` if a key is not above the one before or over a limit; `Busy` if
+    /// more than 2^27 operations were written meanwhile (split it and try again); why a flush failed;
+    /// `Io`. Then nothing changed, and it may be tried again; but `Io` of the manifest is final: then
+    /// it is absent or whole after reopening.
+    pub fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<u64> {
+        self.handle.core.ingest(&self.identity, pairs)
+    }
+}
 
 impl Core {
     /// Puts `pairs` into a collection; see [`Collection::ingest`](crate::Collection::ingest).
-    pub(in crate::db) fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         to: &Identity,
         pairs: impl IntoIterator<Item = (K, V)>,
@@ -45,33 +78,6 @@ impl Core {
         writing.committer.watches().note_all([to.id]);
         writing.background.wake_compaction();
         Ok(sorted.entries())
-    }
-
-    /// Waits until no sealed generation has a number below `limit` as its last.
-    ///
-    /// Errors: why the flush does not succeed.
-    pub(in crate::db) fn wait_flushed(&self, writing: &Writing, limit: SeqNo) -> Result<()> {
-        let Writing { background, queue, committer, .. } = writing;
-        let is_done = || queue.all().first().is_none_or(|oldest| oldest.last >= limit);
-        let stuck = || {
-            let closing = || {
-                let closes = background.is_stopping();
-                closes.then(|| Error::new(ErrorKind::Interrupted, "the database is closing"))
-            };
-            committer.poison().first().or_else(|| background.stuck()).or_else(closing)
-        };
-        if is_done() {
-            return Ok(());
-        }
-        background.clear_stuck();
-        background.wake();
-        // Kept, because whoever else waits may try again and forget it.
-        let mut why = None;
-        queue.wait_until(&*self.env, || {
-            why = if is_done() { None } else { stuck() };
-            why.is_some() || is_done()
-        });
-        why.map_or(Ok(()), Err)
     }
 }
 
@@ -109,7 +115,9 @@ fn out_of_order(index: u64, last: &[u8], key: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Db, collections::collection::Collection, options::Options};
+    use crate::base::error::ErrorKind;
+    use crate::base::id::SeqNo;
+    use crate::db::{Db, options::Options};
     use crate::env::names::FileKind;
     use crate::env::sim::{Calls, Errno, Fault, Loss, Sim};
     use std::path::Path;

@@ -1,7 +1,7 @@
 //! Operations on their way in.
 //!
 //! ```text
-//!   batch ◀─ slot, merging          ─▶ commit: log ─▶ memtable ─▶ visible
+//!   insert, writer, batch ◀─ slot   ─▶ commit: log ─▶ memtable ─▶ visible
 //!   ingest ─▶ sorted ─▶ segments    ─▶ a place in the order ─▶ edit ─▶ visible
 //! ```
 //!
@@ -10,6 +10,8 @@
 
 pub(crate) mod batch;
 mod ingest;
+mod insert;
 mod merging;
 mod slot;
 pub(in crate::db) mod sorted;
+pub(crate) mod writer;

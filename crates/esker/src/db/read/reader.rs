@@ -1,37 +1,27 @@
-//! Values in parts: a range of one, reading one piece by piece, writing one piece by piece.
+//! Values in parts, read: a range of one, or one piece by piece.
 //!
 //! ```text
-//! ValueReader   disk ─▶ a buffer of 256 KiB ─▶ caller       the digest grows with every piece
-//! ValueWriter   caller ─▶ one growing buffer ─▶ log         nothing before `finish`
+//!   disk ─▶ a buffer of 256 KiB ─▶ caller       the digest grows with every piece
 //! ```
 //!
 //! 1. What lies out of line is never held whole by a reader; what lies in line is pinned where it
 //!    lies. Both outlive the database handle, as iterators do.
 //! 2. A reader that goes from the start to the end has verified the value before it gives the last
 //!    piece: a wrong digest is an error in its place, for ever (F-33). A part is under no checksum.
-//! 3. A writer holds the value once, and commits it from there. One that refused a piece does not
-//!    commit the rest.
 
-use crate::base::batch::Op;
 use crate::base::blob::Digester;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
-use crate::base::key::{Kind, Lookup, VALUE_BYTES_MAX, check_key, check_value_len};
-use crate::base::time::Time;
+use crate::base::key::Lookup;
 use crate::base::value::Value;
-use crate::commit::Durability;
-use crate::db::collections::collection::Collection;
 use crate::tree::large::Large;
 use crate::tree::view::{Found, View as TreeView};
 use std::fmt;
-use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::ops::{Bound, Range, RangeBounds};
-use std::time::Duration;
 
 /// What a reader holds of a large value.
 const BUFFER_BYTES: usize = 256 << 10;
-/// The least that a writer begins with, once it is given something.
-const GROWTH_BYTES_MIN: usize = 64 << 10;
 
 /// The bytes that `range` means, up to the end of whatever there is.
 fn bytes_of(range: &impl RangeBounds<u64>) -> Range<u64> {
@@ -49,7 +39,7 @@ fn bytes_of(range: &impl RangeBounds<u64>) -> Range<u64> {
 }
 
 /// Bytes `range` of the value that `key` has in `view` as of `at`.
-pub(in crate::db) fn get_range(
+pub(super) fn get_range(
     view: &TreeView,
     key: &Lookup,
     at: SeqNo,
@@ -64,7 +54,7 @@ pub(in crate::db) fn get_range(
     })
 }
 
-/// Reads one value from any place of it, piece by piece; see [`Collection::reader`].
+/// Reads one value from any place of it, piece by piece; see [`Collection::reader`](crate::Collection::reader).
 ///
 /// Holds at most 256 KiB of a value that lies out of line, and the one file that has it. It sees the
 /// value that was there when it was opened, whatever is written, removed or compacted meanwhile, and
@@ -209,120 +199,5 @@ impl fmt::Debug for ValueReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("ValueReader");
         shown.field("len", &self.len).field("at", &self.at).finish_non_exhaustive()
-    }
-}
-
-/// Gathers one value piece by piece, and commits it; see [`Collection::writer`].
-///
-/// Nothing is written before [`ValueWriter::finish`]; one that is dropped writes nothing. It holds
-/// the value once, and the log is written from there: nothing is copied again. (A value that is to be
-/// stored packed is packed beside it by the finish.)
-pub struct ValueWriter {
-    to: Collection,
-    key: Box<[u8]>,
-    value: Vec<u8>,
-    expires: Option<Time>,
-    /// Why a piece was not taken: then the value is not what the caller meant.
-    refused: Option<Error>,
-}
-
-impl ValueWriter {
-    pub(in crate::db) fn new(to: Collection, key: &[u8]) -> Self {
-        let refused = check_key(key).err();
-        Self { to, key: key.into(), value: Vec::new(), expires: None, refused }
-    }
-
-    /// Takes memory for a value of `len` bytes at once. It may still become shorter or longer.
-    ///
-    /// Errors: `InvalidArgument` over 1 GiB; `Io` if there is not that much memory.
-    pub fn with_len(mut self, len: u64) -> Result<Self> {
-        check_value_len(len)?;
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.grow(len.saturating_sub(self.value.len()))?;
-        Ok(self)
-    }
-
-    /// Has the value expire so long after this call: see [`Collection::insert_with_ttl`].
-    #[must_use]
-    pub fn with_ttl(mut self, time_to_live: Duration) -> Self {
-        self.expires = Some(self.to.handle.core.expiry_after(time_to_live));
-        self
-    }
-
-    /// How many bytes were written so far.
-    pub fn len(&self) -> u64 {
-        self.value.len() as u64
-    }
-
-    /// Whether none was.
-    pub fn is_empty(&self) -> bool {
-        self.value.is_empty()
-    }
-
-    /// Sets the value of the key to what was written, as durable as the database's default says.
-    ///
-    /// Errors: as of [`Collection::insert`]; those that a write has given, and then nothing is
-    /// changed.
-    pub fn finish(self) -> Result<()> {
-        let durability = self.to.default_durability();
-        self.finish_with(durability)
-    }
-
-    /// [`ValueWriter::finish`] with a durability of its own.
-    pub fn finish_with(self, durability: Durability) -> Result<()> {
-        match self.refused {
-            Some(error) => Err(error),
-            None => {
-                let Self { to, key, value, expires, .. } = &self;
-                to.write_op(
-                    Op { kind: Kind::Put, collection: to.id, key, value, expires: *expires },
-                    durability,
-                )
-            }
-        }
-    }
-
-    fn grow(&mut self, more: usize) -> Result<()> {
-        self.value.try_reserve_exact(more).map_err(|error| {
-            let error = io::Error::new(io::ErrorKind::OutOfMemory, error);
-            Error::io(format_args!("take {more} bytes of memory for a value"), error)
-        })
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some(error) = &self.refused {
-            return Err(error.clone());
-        }
-        let len = self.value.len().saturating_add(bytes.len());
-        check_value_len(len as u64)?;
-        let space = self.value.capacity();
-        if len > space {
-            // By half, so that hardly more is taken than is needed, and few bytes move.
-            let space = (space + space / 2).clamp(GROWTH_BYTES_MIN, VALUE_BYTES_MAX);
-            self.grow(space.max(len) - self.value.len())?;
-        }
-        self.value.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-/// A piece is taken whole or not at all. Errors: `InvalidInput` as soon as the value is over 1 GiB, or
-/// for a key over its limit; `OutOfMemory`. Every later write, and the finish, then fail too.
-impl Write for ValueWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.take(bytes);
-        taken.inspect_err(|error| self.refused = Some(error.clone()))?;
-        Ok(bytes.len())
-    }
-
-    /// Does nothing: only a finish writes.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl fmt::Debug for ValueWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ValueWriter").field("to", &self.to).field("len", &self.len()).finish()
     }
 }
