@@ -10,7 +10,7 @@
 //! ```
 //!
 //! 1. A file counts once the manifest names it, durably; until then the next open removes it (F-11).
-//! 2. It is shown after that, and its end is decided after that: never before (laws 5 and 7).
+//! 2. Only then is it shown, and only then are those doomed whose place it takes (laws 5 and 7).
 
 pub(in crate::db) mod copy;
 pub(in crate::db) mod keep;

@@ -7,7 +7,8 @@
 //!   scans                                                   └─▶ keys, readers, what was removed
 //! ```
 //!
-//! 1. A reader takes its moment first and its view then: the view is never older.
+//! 1. What pins its moment loads the view after that: it is as new as the pin. What pins nothing loads
+//!    the view first: nothing that its moment, taken then, needs was dropped from it.
 //! 2. What was read lives as long as it is held, whatever becomes of handle, files and database.
 //! 3. Nothing here writes.
 

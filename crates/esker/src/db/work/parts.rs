@@ -13,7 +13,8 @@
 //! 3. A part that panics fails. So does every part of a database that closes.
 //! 4. Parts come back in the order of their keys, whatever the order they ended in.
 
-use super::steps::{Busy, Job, Steps};
+use super::plan::Job;
+use super::steps::{Busy, Steps};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::FileId;
 use crate::merge::rewrite::Rewritten;

@@ -1,8 +1,9 @@
 //! Operations on their way in.
 //!
 //! ```text
-//!   insert, writer, batch ◀─ slot   ─▶ commit: log ─▶ memtable ─▶ visible
-//!   ingest ─▶ sorted ─▶ segments    ─▶ a place in the order ─▶ edit ─▶ visible
+//!   insert, merging, writer ─────────▶ commit: log ─▶ memtable ─▶ visible
+//!   slot ─▶ batch ───────────────────▶
+//!   ingest ─▶ sorted ─▶ segments ────▶ a place in the order ─▶ edit ─▶ visible
 //! ```
 //!
 //! 1. What is over a limit, or of another database, is refused before anything is written.
