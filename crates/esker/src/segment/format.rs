@@ -52,7 +52,7 @@ pub(super) const FOOTER_BYTES: usize = 7 * 8 + 8 + 8 + 4 + TAIL_BYTES;
 const TAIL_BYTES: usize = 2 + 2 + 8;
 const _: () = assert!(FOOTER_BYTES == 88);
 
-const MAGIC: &[u8; 8] = b"eskerSEG";
+pub(super) const MAGIC: &[u8; 8] = b"eskerSEG";
 /// Raised when older readers must refuse the file.
 pub(super) const MAJOR: u16 = 1;
 /// Raised when older readers may still read the file.

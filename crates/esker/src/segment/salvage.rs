@@ -16,7 +16,7 @@
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used)]
 
 use super::block::{Walk, check_restarts};
-use super::format::{FOOTER_BYTES, Layout, Sealed, TRAILER_BYTES, decode_footer, to_u64, to_usize};
+use super::format::{FOOTER_BYTES, Layout, MAGIC, Sealed, decode_footer, to_u64, to_usize};
 use super::index::Index;
 use super::reader::{RangeTombstone, read_tombstone};
 use crate::base::coding::Decoder;
@@ -29,10 +29,12 @@ use std::ops::Range;
 const FAR_TRIES: u32 = 8;
 /// The longest such piece after that, and
 const UNKNOWN_BYTES_MAX: usize = 64 << 10;
-/// the longest one behind damage that no index leads over,
+/// the longest one that shows where damage ends that no index leads over.
 const RESYNC_BYTES_MAX: usize = 8 << 10;
-/// at so many places: a damaged block of the usual length is passed, in less than a second.
-const PLACES_MAX: u64 = 6 << 10;
+/// So many ends are tried in one file: some ten seconds, whatever lies there.
+const TRIES_MAX: u64 = 1 << 28;
+/// So many bytes that cannot be an end cost about as much as one that can.
+const SKIPPED_BYTES: usize = 64;
 
 /// What was found, and where nothing was.
 #[derive(Debug, Default)]
@@ -41,21 +43,27 @@ pub struct Salvaged {
     pub lost: Vec<Range<u64>>,
     /// How many blocks were read.
     pub blocks: u64,
+    /// Whether the file was written to its end: it ends as a segment does, but for a byte at most.
+    pub has_end: bool,
+    /// How many ends were tried of pieces that no index leads to; 64 bytes that cannot be one count as one.
+    pub tries: u64,
 }
 
 /// Gives `each` every entry that can be read of segment `id`, whose file has these bytes. In order,
 /// but for range deletes, which may come twice.
 ///
-/// Cost: one pass; of what no index leads to, some 20 ns a byte, up to a second for a damaged block,
-/// and for the first of those some 20 ns a byte of all that is left of the file.
+/// Cost: one pass where an index leads. Else an end is tried at every byte that may stand before a
+/// checksum, some 40 ns each: of a block once, of a damaged one of a few kilobytes a million times. After
+/// [`TRIES_MAX`] the rest is given up.
 pub fn salvage(bytes: &[u8], id: FileId, each: &mut dyn FnMut(&Entry<'_>)) -> Salvaged {
     let footer_at = bytes.len().saturating_sub(FOOTER_BYTES);
     let footer = bytes.get(footer_at..).unwrap_or_default();
     let layout = decode_footer(footer, to_u64(footer_at), Some(id)).ok().map(|(layout, _)| layout);
-    let mut file = File { bytes, id, walk: Walk::default(), last: None, far_tries: FAR_TRIES };
+    let (walk, last) = Default::default();
+    let mut file = File { bytes, id, walk, last, far_tries: FAR_TRIES, tries: 0 };
     let data = layout.map_or(to_u64(bytes.len()), |layout| layout.data);
     let known = layout.map(|layout| file.index(&layout)).unwrap_or_default();
-    let mut found = Salvaged::default();
+    let mut found = Salvaged { has_end: has_end(bytes), ..Salvaged::default() };
     file.pieces(0..data, &known, &mut |file, at, piece| {
         let is_piece = piece.is_some();
         let taken = piece.is_some_and(|payload| file.block(&payload, each));
@@ -70,7 +78,13 @@ pub fn salvage(bytes: &[u8], id: FileId, each: &mut dyn FnMut(&Entry<'_>)) -> Sa
     if let Some(layout) = &layout {
         file.ranges(layout, each);
     }
+    found.tries = file.tries;
     found
+}
+
+fn has_end(bytes: &[u8]) -> bool {
+    let alike = bytes.iter().rev().zip(MAGIC.iter().rev()).filter(|(byte, magic)| byte == magic);
+    alike.count() + 1 >= MAGIC.len()
 }
 
 /// A file that is searched.
@@ -82,6 +96,8 @@ struct File<'a> {
     last: Option<(Vec<u8>, SeqNo)>,
     /// How many of [`FAR_TRIES`] are left.
     far_tries: u32,
+    /// How many ends were tried.
+    tries: u64,
 }
 
 /// Where pieces lie, as an index tells: offset and length.
@@ -91,26 +107,38 @@ type Known = BTreeMap<u64, u64>;
 type Each<'a, F> = dyn FnMut(&mut F, Range<u64>, Option<Vec<u8>>) -> bool + 'a;
 
 impl File<'_> {
+    /// Whether these bytes are a piece by their checksum.
+    fn is_piece(&self, range: Range<u64>) -> bool {
+        let piece = self.bytes.get(to_usize(range.start)..to_usize(range.end));
+        piece.is_some_and(|piece| Sealed::verify(piece, self.id, range.start).is_ok())
+    }
+
     /// The payload of the piece that takes these bytes, if there is one.
     fn piece(&self, range: Range<u64>) -> Option<Vec<u8>> {
         let piece = self.bytes.get(to_usize(range.start)..to_usize(range.end))?;
         Sealed::verify(piece, self.id, range.start).ok()?.unpack(self.id, range.start).ok()
     }
 
-    /// Where the piece ends that begins at `at`, tried byte by byte.
-    fn end_of(&self, at: u64, limit: u64, longest: usize) -> Option<u64> {
+    /// Where the piece ends that begins at `at`, tried at every byte that may say how it is compressed.
+    fn end_of(&mut self, at: u64, limit: u64, longest: usize) -> Option<u64> {
         let start = to_usize(at);
         let most = to_usize(limit.saturating_sub(at)).min(longest);
         let bytes = self.bytes.get(start..start.saturating_add(most))?;
-        let mut crc = crc32c::crc32c(b"");
         let place = [self.id.0.to_le_bytes(), at.to_le_bytes()].concat();
-        let found = bytes.windows(TRAILER_BYTES).position(|window| {
-            let Some((&compression, sum)) = window.split_first() else { return false };
-            crc = crc32c::crc32c_append(crc, &[compression]);
-            // The three kinds there are: most bytes are none of them, and cost nothing more.
-            compression <= 2 && crc32c::crc32c_append(crc, &place).to_le_bytes() == *sum
-        })?;
-        Some(at.saturating_add(to_u64(found + TRAILER_BYTES)))
+        let (mut crc, mut from) = (crc32c::crc32c(b""), 0);
+        // The three kinds there are: most bytes are none of them, and cost next to nothing.
+        while let Some(gap) = bytes.get(from..)?.iter().position(|&byte| byte <= 2) {
+            let next = from.saturating_add(gap).saturating_add(1);
+            crc = crc32c::crc32c_append(crc, bytes.get(from..next)?);
+            let (sum, _) = bytes.get(next..)?.split_first_chunk()?;
+            self.tries += 1 + to_u64(gap / SKIPPED_BYTES);
+            if crc32c::crc32c_append(crc, &place).to_le_bytes() == *sum {
+                return Some(at.saturating_add(to_u64(next + sum.len())));
+            }
+            from = next;
+        }
+        self.tries += to_u64(bytes.len().saturating_sub(from) / SKIPPED_BYTES);
+        None
     }
 
     /// Gives `each` the pieces of a region, in order, and what lies between those that are whole;
@@ -118,31 +146,38 @@ impl File<'_> {
     fn pieces(&mut self, region: Range<u64>, known: &Known, each: &mut Each<'_, Self>) {
         let mut at = region.start;
         while at < region.end {
-            let by_index = known.get(&at).map(|len| at.saturating_add(*len));
-            let end = by_index.filter(|end| self.piece(at..*end).is_some());
-            let longest = if self.far_tries > 0 { usize::MAX } else { UNKNOWN_BYTES_MAX };
-            if let Some(end) = end.or_else(|| self.end_of(at, region.end, longest)) {
-                let payload = self.piece(at..end);
-                if !each(self, at..end, payload) {
-                    return;
-                }
-                at = end;
-                continue;
-            }
-            self.far_tries = self.far_tries.saturating_sub(1);
-            let from = at;
             let next = known.range(at.saturating_add(1)..).next().map(|(next, _)| *next);
-            at = next.unwrap_or_else(|| self.resync(at, region.end)).min(region.end);
-            if !each(self, from..at, None) {
+            let limit = next.unwrap_or(region.end).min(region.end);
+            let told = known.get(&at).map(|len| at.saturating_add((*len).max(1)));
+            let end = match told {
+                Some(end) => told.filter(|_| self.is_piece(at..end)),
+                None => self.unknown_end_of(at, limit),
+            };
+            let payload = end.and_then(|end| self.piece(at..end));
+            let from = at;
+            at = end.or(told).unwrap_or_else(|| self.resync(from, limit));
+            if !each(self, from..at, payload) {
                 return;
             }
         }
     }
 
-    /// Where the next whole piece begins behind `at`; the end if none is near.
-    fn resync(&self, at: u64, end: u64) -> u64 {
-        let mut places = at.saturating_add(1)..end.min(at.saturating_add(PLACES_MAX));
-        places.find(|place| self.end_of(*place, end, RESYNC_BYTES_MAX).is_some()).unwrap_or(end)
+    /// Where a piece ends that no index leads to.
+    fn unknown_end_of(&mut self, at: u64, limit: u64) -> Option<u64> {
+        let longest = if self.far_tries > 0 { usize::MAX } else { UNKNOWN_BYTES_MAX };
+        let end = self.end_of(at, limit, longest);
+        self.far_tries = self.far_tries.saturating_sub(end.is_none().into());
+        end
+    }
+
+    /// Where the next whole piece begins behind `at`; the end if none is found.
+    fn resync(&mut self, at: u64, end: u64) -> u64 {
+        let mut places = at.saturating_add(1)..end;
+        let mut is_one = |place: &u64| {
+            self.tries >= TRIES_MAX || self.end_of(*place, end, RESYNC_BYTES_MAX).is_some()
+        };
+        let found = places.find(&mut is_one);
+        found.filter(|_| self.tries < TRIES_MAX).unwrap_or(end)
     }
 
     /// Where the data blocks lie, as far as the index can be read.

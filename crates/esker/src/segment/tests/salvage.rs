@@ -58,3 +58,26 @@ fn a_damaged_block_takes_nothing_else_with_it() {
         assert_eq!(found.len() + lost.len(), rows.len());
     }
 }
+
+/// Law 10: where nothing says where blocks begin and many are damaged, all others are found, and the
+/// search ends soon.
+#[test]
+fn damaged_blocks_without_an_index_cost_some_tries_a_byte_and_hide_no_other() {
+    let value = |i: u64| noise(i).to_be_bytes().repeat(5);
+    let row = |i: u64| (full(1, &i.to_be_bytes()), 1 + i, Kind::Put, value(i));
+    let rows: Vec<Row> = (0..2_000).map(row).collect();
+    let world = World::new();
+    let options = WriterOptions { compression: Compression::None, ..Default::default() };
+    world.write(ID, &rows, options);
+    let mut bad = world.bytes(ID);
+    let footer_at = bad.len() - 20;
+    bad[footer_at] ^= 1;
+    let whole = salvage(&bad, ID, &mut |_| {});
+    // Most of them in the zeros between the data and the filter.
+    assert!(whole.tries < 64 * bad.len() as u64, "{whole:?}");
+    let step = bad.len() / 6;
+    (0..3).for_each(|part| bad[part * step + 100] ^= 1);
+    let damaged = salvage(&bad, ID, &mut |_| {});
+    assert_eq!(damaged.blocks, whole.blocks - 3, "{:?}", damaged.lost);
+    assert!(damaged.tries < 200 * bad.len() as u64, "{} tries", damaged.tries);
+}
