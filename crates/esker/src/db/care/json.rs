@@ -13,19 +13,20 @@
 //!    behind it are not; the error says which line it is.
 
 use crate::base::batch::Op;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::key::Kind;
 use crate::base::time::Time;
 use crate::db::Db;
 use crate::db::collections::collection::{Collection, View};
 use crate::db::read::range::Range;
+use crate::db::write::batch::WriteBatch;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
 
-/// A batch is committed when it has so many bytes, or so many pairs.
+/// A batch is committed before it has more bytes, or more pairs.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_PAIRS: usize = 1000;
 
@@ -78,44 +79,69 @@ impl Collection {
     ///
     /// Cost: an insert for each pair; memory for a line and a batch. Errors: `InvalidArgument` for a
     /// line that is no such pair, naming it: those before it are stored, it and those behind it are
-    /// not; those of [`Collection::insert`]; `Io` of `input`.
+    /// not; those of [`Collection::insert`]; `Io` of `input`. All tell how many pairs are stored.
     pub fn import_json(&self, mut input: impl BufRead) -> Result<u64> {
         let db = Db { handle: self.handle.clone() };
-        let (mut batch, mut pending, mut bytes) = (db.batch(), 0, 0);
-        let (mut stored, mut line, mut number) = (0, Vec::new(), 0_u64);
+        let mut import = Import { to: self, batch: db.batch(), db, stored: 0 };
+        let (mut line, mut number) = (Vec::new(), 0_u64);
         loop {
             line.clear();
-            let read = input.read_until(b'\n', &mut line);
             number += 1;
-            let parsed = match read {
+            let taken = match input.read_until(b'\n', &mut line) {
                 Ok(0) => break,
-                Ok(_) => parse(&line).and_then(|Pair { key, value, expires }| {
-                    bytes += key.len() + value.len();
-                    let (key, value) = (&*key, &*value);
-                    let op = Op { kind: Kind::Put, collection: self.id, key, value, expires };
-                    batch.push_op(self, op).map_err(|error| error.message().to_owned())
-                }),
+                Ok(_) => parse(&line).map(|pair| import.take(&pair)),
                 Err(error) => {
-                    batch.commit()?;
-                    return Err(Error::io(format!("read line {number} of the import"), error));
+                    let stored = import.commit()?;
+                    let doing = format!("read line {number} behind {stored} pairs that are stored");
+                    return Err(Error::io(doing, error));
                 }
             };
-            if let Err(why) = parsed {
-                batch.commit()?;
-                stored += pending;
-                let message =
-                    format!("line {number}: {why}; the {stored} pairs before it are stored");
-                return Err(Error::invalid(message));
-            }
-            pending += 1;
-            if bytes >= BATCH_BYTES || pending >= BATCH_PAIRS as u64 {
-                std::mem::replace(&mut batch, db.batch()).commit()?;
-                stored += pending;
-                (pending, bytes) = (0, 0);
-            }
+            let why = match taken {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) if error.kind() != ErrorKind::InvalidArgument => return Err(error),
+                Ok(Err(error)) => error.message().to_owned(),
+                Err(why) => why,
+            };
+            let stored = import.commit()?;
+            let message = format!("line {number}: {why}; the {stored} pairs before it are stored");
+            return Err(Error::invalid(message));
         }
-        batch.commit()?;
-        Ok(stored + pending)
+        import.commit()
+    }
+}
+
+/// An import under way.
+struct Import<'a> {
+    to: &'a Collection,
+    db: Db,
+    batch: WriteBatch,
+    /// Pairs that are committed.
+    stored: u64,
+}
+
+impl Import<'_> {
+    /// Takes in a pair. What was gathered is committed first if it is enough, or would be too much with
+    /// the pair: so what fits into a batch fits, whatever comes before it.
+    ///
+    /// Errors: `InvalidArgument` for a key or value that is too long; those of [`Self::commit`].
+    fn take(&mut self, pair: &Pair) -> Result<()> {
+        let Pair { key, value, expires } = pair;
+        let bytes = self.batch.byte_count() + key.len() + value.len();
+        if bytes > BATCH_BYTES || self.batch.len() >= BATCH_PAIRS {
+            self.commit()?;
+        }
+        let (collection, expires) = (self.to.id, *expires);
+        self.batch.push_op(self.to, Op { kind: Kind::Put, collection, key, value, expires })
+    }
+
+    /// Commits what was gathered; answers how many pairs are stored by now. Errors: those of the commit.
+    fn commit(&mut self) -> Result<u64> {
+        let batch = std::mem::replace(&mut self.batch, self.db.batch());
+        let count = batch.len() as u64;
+        let committed = batch.commit();
+        committed.map_err(|error| error.context(format!("import behind {} pairs", self.stored)))?;
+        self.stored += count;
+        Ok(self.stored)
     }
 }
 
