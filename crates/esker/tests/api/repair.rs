@@ -1,7 +1,8 @@
 //! Repair: whatever is lost or damaged, what can be read is a whole database again.
 
 use super::{folder, small};
-use esker::{Checksum, Db, ErrorKind, Options, RepairReport};
+use esker::operators::Append;
+use esker::{Access, Checksum, Compression, Db, ErrorKind, Options, RepairReport, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -184,6 +185,82 @@ fn without_a_manifest_all_is_there_again() {
         assert!(report.lost_keys.is_empty());
         assert_eq!(report.moved.len(), usize::from(damage != "lost"), "{report:?}");
     }
+}
+
+/// What the repairer wants of files says nothing about those that are there.
+#[test]
+fn a_repair_with_other_options_finds_the_same() {
+    let bed = Bed::new();
+    let others = [
+        options().blob_threshold(usize::MAX).compression(Compression::None),
+        options().blob_threshold(1).blob_compression(Compression::None),
+        options().slab_bytes(4 << 10).access(Access::Positioned).keep_logs(1 << 20),
+    ];
+    for other in others {
+        let (_folder, path) = bed.copy();
+        std::fs::remove_file(path.join(&bed.names("manifest-")[0])).unwrap();
+        let report = other.repair(&path).unwrap();
+        assert!(report.lost_keys.is_empty() && report.named.is_empty(), "{report:?}");
+        let db = options().open(&path).unwrap();
+        assert!(pairs(&db) == bed.whole && db.verify().unwrap().is_whole());
+    }
+}
+
+/// A file of no bytes is damaged as any other; nothing of the others is lost by it.
+#[test]
+fn an_empty_file_in_the_place_of_any_is_told() {
+    let bed = Bed::new();
+    let names = bed.names("").into_iter().filter(|name| name != "LOCK");
+    for (turn, name) in names.enumerate() {
+        let (_folder, path) = bed.copy();
+        let is_manifest = name.starts_with("manifest-");
+        if turn % 2 == 0 && !is_manifest {
+            std::fs::remove_file(path.join(&bed.names("manifest-")[0])).unwrap();
+        }
+        let bytes = std::fs::metadata(path.join(&name)).unwrap().len();
+        std::fs::write(path.join(&name), "").unwrap();
+        if bytes == 0 {
+            continue;
+        }
+        let (report, left) = bed.repaired(&path);
+        assert!(is_manifest || !report.damages.is_empty(), "{name}: {report:?}");
+        assert!(!is_manifest || left == bed.whole, "{name}");
+    }
+}
+
+/// A kill between a flush and the end of its log, and no manifest: the segment has as one operand what
+/// the log has as three, and what they came upon lies in neither.
+#[test]
+fn operands_that_a_flush_has_folded_beside_their_log_count_once() {
+    let folder = folder();
+    let path = folder.path().join("db");
+    let options = options().access(Access::Positioned).merge_operator(Append::new(","));
+    let db = options.open(&path).unwrap();
+    let settings = Settings::default().merge_operator("append:,");
+    let c = db.collection_with("c", &settings).unwrap();
+    c.insert("k", "0").unwrap();
+    db.flush().unwrap();
+    (1..4_u8).for_each(|n| c.merge("k", n.to_string()).unwrap());
+    let logs = |path: &Path| -> Vec<(PathBuf, Vec<u8>)> {
+        let paths = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let logs = paths.filter(|path| path.to_string_lossy().contains("/log-"));
+        logs.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    };
+    let before = logs(&path);
+    db.flush().unwrap();
+    assert_eq!(db.stats().operands_folded, 3);
+    drop(c);
+    db.close().unwrap();
+    for (log, bytes) in before {
+        std::fs::write(log, bytes).unwrap();
+    }
+    let paths = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+    let manifests = paths.filter(|path| path.to_string_lossy().contains("/manifest-"));
+    manifests.for_each(|path| std::fs::remove_file(path).unwrap());
+    options.repair(&path).unwrap();
+    let db = options.open(&path).unwrap();
+    let value = db.collection_with("c", &settings).unwrap().get("k").unwrap();
+    assert_eq!(value.as_deref(), Some(&b"0,1,2,3"[..]));
 }
 
 /// What a revert took away does not come back, though a named snapshot still sees it.

@@ -191,11 +191,12 @@ impl<'a> Sorted<'a> {
 
     /// Makes them and their names durable.
     pub(in crate::db) fn finish(&mut self) -> Result<()> {
-        self.segments.extend(self.writer.take().map(SegmentWriter::finish).transpose()?);
-        if self.segments.is_empty() {
+        if self.entries == 0 {
             return Ok(());
         }
+        // Values first: what a segment refers to that was written to its end is there, for a repair too.
         self.large.finish()?;
+        self.segments.extend(self.writer.take().map(SegmentWriter::finish).transpose()?);
         self.core.sync_names()
     }
 

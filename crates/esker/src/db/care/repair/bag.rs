@@ -43,7 +43,7 @@ const CACHE_BYTES: u64 = 1 << 20;
 
 /// See the module.
 pub(super) struct Bag {
-    /// All entries that can be read.
+    /// All entries that can be read; what was written first comes first.
     pub(super) sources: Vec<Box<dyn Cursor>>,
     /// All large values, where they can be read.
     pub(super) values: Values,
@@ -57,6 +57,14 @@ pub(super) struct Bag {
     pub(super) all: Vec<FileName>,
     /// Files in which something could not be read.
     damaged: BTreeSet<FileName>,
+}
+
+/// A folder that is looked into, and how.
+struct Folder<'a> {
+    options: &'a Options,
+    env: &'a Arc<dyn Env>,
+    dir: &'a Path,
+    said: Said,
 }
 
 /// What manifests say, as far as they can be read.
@@ -101,20 +109,22 @@ impl Bag {
             damaged: BTreeSet::new(),
         };
         let said = bag.manifest(env, dir, &listed)?;
+        bag.check_lengths(&said, &files);
         bag.next_file = bag.next_file.max(said.next_file);
         bag.flushed = said.flushed;
         let chosen = bag.choose(&said);
+        let folder = Folder { options, env, dir, said };
         let total: u64 = chosen.iter().filter_map(|name| files.get(name)).sum();
         let mut done = 0;
         for name in chosen {
-            match name.kind {
-                FileKind::Segment => bag.segment(options, env, dir, name, &said)?,
-                FileKind::Log => bag.log(options, env, dir, name, &said)?,
-                FileKind::Blob | FileKind::Kept | FileKind::Manifest => {}
-            }
-            if matches!(name.kind, FileKind::Blob | FileKind::Kept | FileKind::Log) {
+            if name.kind != FileKind::Segment {
                 let added = bag.values.add(&**env, dir, name);
                 bag.note(name, added)?;
+            }
+            match name.kind {
+                FileKind::Segment => bag.segment(&folder, name)?,
+                FileKind::Log => bag.log(&folder, name)?,
+                FileKind::Blob | FileKind::Kept | FileKind::Manifest => {}
             }
             done += files.get(&name).copied().unwrap_or_default();
             progress(done, total);
@@ -192,6 +202,19 @@ impl Bag {
         Ok(said)
     }
 
+    /// Tells which blob files are not as long as the manifest says: nobody else looks at what lies in them
+    /// and is not needed. Of segments every byte is read.
+    fn check_lengths(&mut self, said: &Said, files: &HashMap<FileName, u64>) {
+        for (name, want) in said.state.iter().flat_map(files_of) {
+            match files.get(&name) {
+                Some(bytes) if name.kind == FileKind::Blob && *bytes != want => {
+                    self.damaged(name, format!("{name}: want {want} bytes, found {bytes}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Whether all files that the manifest names are there, and no log that it should name.
     fn names_all(&mut self, env: &Arc<dyn Env>, dir: &Path, state: &State) -> bool {
         let files = files_of(state).map(|(name, _)| name);
@@ -216,7 +239,8 @@ impl Bag {
         missing.is_empty() && odd.is_empty()
     }
 
-    /// The files that take part: segments, then blob files, logs, kept logs, each ascending.
+    /// The files that take part: logs, kept logs, blob files, then segments, each ascending. So what was
+    /// written first comes first, and all values are known before what refers to them.
     fn choose(&self, said: &Said) -> Vec<FileName> {
         let mut chosen: Vec<FileName> = match &said.state {
             Some(state) => {
@@ -230,10 +254,10 @@ impl Bag {
             }
         };
         let order = |name: &FileName| match name.kind {
-            FileKind::Segment => 0,
-            FileKind::Blob => 1,
-            FileKind::Log => 2,
-            FileKind::Kept => 3,
+            FileKind::Log => 0,
+            FileKind::Kept => 1,
+            FileKind::Blob => 2,
+            FileKind::Segment => 3,
             FileKind::Manifest => 4,
         };
         chosen.retain(|name| name.kind != FileKind::Manifest);
@@ -241,24 +265,17 @@ impl Bag {
         chosen
     }
 
-    fn segment(
-        &mut self,
-        options: &Options,
-        env: &Arc<dyn Env>,
-        dir: &Path,
-        name: FileName,
-        said: &Said,
-    ) -> Result<()> {
-        let path = path_in(dir, name);
+    fn segment(&mut self, folder: &Folder<'_>, name: FileName) -> Result<()> {
+        let path = path_in(folder.dir, name);
         let cache = Arc::new(BlockCache::new(CACHE_BYTES));
-        let opened = SegmentReader::open_alone(env, &path, options.access, &cache);
+        let opened = SegmentReader::open_alone(folder.env, &path, folder.options.access, &cache);
         let verified = opened.and_then(|(reader, meta)| {
             reader.verify(&mut |_| {})?;
             Ok((Arc::new(reader), meta))
         });
         match verified {
             Ok((reader, found)) => {
-                let mut known = said.state.iter().flat_map(State::segments);
+                let mut known = folder.said.state.iter().flat_map(State::segments);
                 if let Some(want) = known.find(|meta| meta.id == name.id && **meta != found) {
                     self.damaged(name, other(name, want, &found));
                 }
@@ -268,9 +285,12 @@ impl Bag {
             Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
             Err(error) => self.damaged(name, error.message()),
         }
-        let Some(map) = self.read(env, dir, name, options.access) else { return Ok(()) };
+        let Some(map) = self.read(folder, name) else { return Ok(()) };
         let mut entries = Vec::new();
         let found = salvage(map.bytes(), name.id, &mut |entry| entries.push(Owned::of(entry)));
+        if !found.has_end {
+            self.leave_out(&mut entries)?;
+        }
         for lost in found.lost {
             let bytes = lost.end - lost.start;
             self.damaged(name, format!("{name} at byte {}: {bytes} bytes are lost", lost.start));
@@ -279,15 +299,24 @@ impl Bag {
         Ok(())
     }
 
+    /// Takes out, of a segment that was not written to its end, what refers to values that no file has:
+    /// either a whole file has the same, or nobody was told that it is there.
+    fn leave_out(&mut self, entries: &mut Vec<Owned>) -> Result<()> {
+        let mut found = Vec::with_capacity(entries.len());
+        for entry in entries.drain(..) {
+            let is_there = entry
+                .blob()
+                .map_or(Ok(true), |blob| self.values.read(&blob).map(|value| value.is_some()));
+            found.extend(is_there?.then_some(entry));
+        }
+        *entries = found;
+        Ok(())
+    }
+
     /// A whole file; none, and noted, if it cannot be read.
-    fn read(
-        &mut self,
-        env: &Arc<dyn Env>,
-        dir: &Path,
-        name: FileName,
-        access: Access,
-    ) -> Option<Arc<dyn Map>> {
-        let read = env.open(&path_in(dir, name)).and_then(|file| read_whole(&*file, access));
+    fn read(&mut self, folder: &Folder<'_>, name: FileName) -> Option<Arc<dyn Map>> {
+        let file = folder.env.open(&path_in(folder.dir, name));
+        let read = file.and_then(|file| read_whole(&*file, folder.options.access));
         match read {
             Ok(map) => Some(map),
             Err(error) => {
@@ -297,15 +326,9 @@ impl Bag {
         }
     }
 
-    fn log(
-        &mut self,
-        options: &Options,
-        env: &Arc<dyn Env>,
-        dir: &Path,
-        name: FileName,
-        said: &Said,
-    ) -> Result<()> {
-        let Some(map) = self.read(env, dir, name, options.access) else { return Ok(()) };
+    fn log(&mut self, folder: &Folder<'_>, name: FileName) -> Result<()> {
+        let Folder { options, env, dir, said } = folder;
+        let Some(map) = self.read(folder, name) else { return Ok(()) };
         let file = match env.open(&path_in(dir, name)) {
             Ok(file) => file,
             Err(error) => return self.note(name, Err(Error::io(format!("open {name}"), error))),
@@ -319,7 +342,7 @@ impl Bag {
         });
         let flushed = trusted.map_or(SeqNo::ZERO, |state| state.flushed);
         let mut reader = LogReader::new(name.id, source.map.clone(), promise);
-        let mut filling = Filling::start(&**env, options.slab(), options.blob_threshold)?;
+        let mut filling = Filling::start(&***env, options.slab(), options.blob_threshold)?;
         let length = to_u64(source.map.bytes().len());
         loop {
             let read = match reader.next() {

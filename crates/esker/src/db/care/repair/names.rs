@@ -8,7 +8,9 @@
 //! 1. No id that any entry has is ever given out again: else a new collection would begin with what
 //!    an old one held.
 //! 2. What such a collection had of its own, a merge operator above all, is lost with its record.
-//! 3. A collection that shows no pair needs no name: it was deleted, or a revert took it away, and what
+//! 3. A collection has one name: of several, which is what is left where a rename lost its old one, the
+//!    newest stays.
+//! 4. A collection that shows no pair needs no name: it was deleted, or a revert took it away, and what
 //!    is left of it named snapshots see.
 
 use super::union::Owned;
@@ -16,14 +18,16 @@ use crate::base::error::Result;
 use crate::base::id::{CollectionId, SeqNo};
 use crate::base::key::{Kind, full_key, split_full_key};
 use crate::base::time::Time;
-use crate::db::collections::catalog::{Catalog, record_key, record_value};
+use crate::db::collections::catalog::{Catalog, PATH_PREFIX, record, record_key, record_value};
 use crate::db::collections::settings::Settings;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What was seen of the catalog and of what it should name.
 pub(super) struct Names {
     catalog: Catalog,
     last_record: Vec<u8>,
+    /// The keys of the records that name a collection, by their numbers.
+    named: BTreeMap<CollectionId, BTreeMap<SeqNo, Vec<u8>>>,
     collections: BTreeMap<CollectionId, Standing>,
     /// Where range deletes end that are not behind, of the collection that entries come of.
     covers: Vec<(Vec<u8>, SeqNo)>,
@@ -55,6 +59,7 @@ impl Names {
         Self {
             catalog: Catalog::default(),
             last_record: Vec::new(),
+            named: BTreeMap::new(),
             collections: BTreeMap::new(),
             covers: Vec::new(),
             last_key: Vec::new(),
@@ -70,10 +75,14 @@ impl Names {
             self.last_record = key.to_vec();
             if is_newest && entry.kind == Kind::Put {
                 self.catalog.load(key, &entry.value)?;
+                if key.starts_with(PATH_PREFIX) {
+                    let (named, _) = record(key, &entry.value)?;
+                    self.named.entry(named).or_default().insert(entry.seq, key.to_vec());
+                }
             }
             return Ok(());
         }
-        let is_named = || self.catalog.all().any(|identity| identity.id == id);
+        let is_named = || self.named.contains_key(&id);
         let first = || if is_named() { Standing::Named } else { Standing::Empty };
         let standing = self.collections.entry(id).or_insert_with(first);
         if *standing != Standing::Empty {
@@ -95,27 +104,61 @@ impl Names {
     /// What the catalog lacks, with numbers from `first` on.
     pub(super) fn missing(mut self, first: SeqNo) -> Result<Missing> {
         let mut missing = Missing { records: Vec::new(), names: Vec::new() };
-        let named: BTreeSet<CollectionId> =
-            self.catalog.all().map(|identity| identity.id).collect();
         let mut records = BTreeMap::new();
+        for keys in self.named.values() {
+            let older = keys.values().rev().skip(1);
+            records.extend(older.map(|key| (key.clone(), None)));
+        }
         for (id, _) in self.collections.iter().filter(|(_, it)| **it == Standing::Lost) {
             let mut name = format!("lost-{id}");
             while self.catalog.find(&name).is_some() {
                 name.push('-');
             }
-            records.insert(record_key(&name), record_value(*id, &Settings::default()));
+            records.insert(record_key(&name), Some(record_value(*id, &Settings::default())));
             missing.names.push(name);
         }
-        let used = self.collections.keys().chain(&named).max().copied().unwrap_or_default();
+        let used =
+            self.collections.keys().chain(self.named.keys()).max().copied().unwrap_or_default();
         let next = CollectionId(used.0.saturating_add(1));
         let counter = self.catalog.counter().0;
         if self.catalog.take_id()? < next {
-            records.insert(counter.to_vec(), record_value(next, &Settings::default()));
+            records.insert(counter.to_vec(), Some(record_value(next, &Settings::default())));
         }
         for ((key, value), seq) in records.into_iter().zip(first.0..) {
             let key = full_key(CollectionId::SYSTEM, &key).into_vec();
-            missing.records.push(Owned { key, seq: SeqNo(seq), kind: Kind::Put, value });
+            let kind = if value.is_some() { Kind::Put } else { Kind::Delete };
+            let value = value.unwrap_or_default();
+            missing.records.push(Owned { key, seq: SeqNo(seq), kind, value });
         }
         Ok(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a rename the old name's end is lost: who deleted that collection would delete the other.
+    #[test]
+    fn of_two_names_for_one_collection_the_newer_stays() {
+        let mut names = Names::new(Time(0));
+        let paths = [("a", 20, 7), ("b", 30, 7), ("c", 25, 7), ("d", 5, 8)];
+        for (path, seq, id) in paths {
+            let key = full_key(CollectionId::SYSTEM, &record_key(path)).into_vec();
+            let value = record_value(CollectionId(id), &Settings::default());
+            names.see(&Owned { key, seq: SeqNo(seq), kind: Kind::Put, value }).unwrap();
+        }
+        let missing = names.missing(SeqNo(100)).unwrap();
+        let shown = |owned: &Owned| {
+            let (_, key) = split_full_key(&owned.key).unwrap();
+            (String::from_utf8_lossy(key).into_owned(), owned.seq.0, owned.kind)
+        };
+        let want = [
+            ("collection/a".to_owned(), 100, Kind::Delete),
+            ("collection/c".to_owned(), 101, Kind::Delete),
+            ("next-collection".to_owned(), 102, Kind::Put),
+        ];
+        assert_eq!(missing.records.iter().map(shown).collect::<Vec<_>>(), want);
+        assert!(missing.names.is_empty());
     }
 }

@@ -12,8 +12,9 @@
 //! 2. Of two, what has its value with it goes before what refers to it, that before an operand, which a
 //!    merge may have folded into the other; then comes a delete, and last what refers to what cannot
 //!    be read.
-//! 3. Two operands of one number are one of them folded with older ones, if they differ: which of them
-//!    cannot be told. The one that came first is taken.
+//! 3. Two operands of one number are one of them folded with older ones, if they differ. The one that was
+//!    written first is taken, so sources come in that order: what was folded into the other is there, too,
+//!    and must not count twice.
 
 use crate::base::blob::BlobRef;
 use crate::base::cursor::Cursor;
@@ -70,6 +71,7 @@ pub(super) struct Union {
 }
 
 impl Union {
+    /// What was written first comes first.
     pub(super) fn new(sources: Vec<Box<dyn Cursor>>) -> Self {
         Self { merged: Merged::new(sources), ahead: None, is_begun: false }
     }
