@@ -1,7 +1,7 @@
 //! Open, recover, run the workers, verify; the handles users hold.
 //!
 //! ```text
-//!   hall   Db ─▶ Handle ─▶ Core       open · found · options · folder · report · stats
+//!   hall   Db ─▶ Handle ─▶ Core       open · found · close · options · folder · report · stats
 //!  ══════════════════════════════════════════════════════════════════════════════════
 //!    8     care/         verify, back up, repair, look into files
 //!    7     feed/         what was committed, batch by batch
@@ -19,6 +19,7 @@
 //!    `impl Db` and `impl Collection`.
 
 // Hall: what every room opens onto.
+mod close;
 mod core;
 mod folder;
 mod found;

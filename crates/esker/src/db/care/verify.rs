@@ -1,4 +1,4 @@
-//! Looking after a database: verifying every byte, and closing it well.
+//! Verifying every byte of a database, and what its parts say of each other.
 //!
 //! 1. What is verified is one moment: manifest and view are taken together.
 //! 2. Beside the bytes: each ref in a segment is of a live value, each live value has one, and dead
@@ -19,7 +19,6 @@ use crate::tree::view::View;
 use roaring::RoaringTreemap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 
 impl Core {
     /// Reads every byte of every live file; see [`Db::verify`](crate::Db::verify).
@@ -84,49 +83,6 @@ impl Core {
         check.logs(&state)?;
         check.kept_logs(&state)?;
         Ok(check.report)
-    }
-
-    /// Closes once; later calls do nothing. See [`Db::close`](crate::Db::close).
-    pub fn close(&self) -> Result<()> {
-        if self.closed.swap(true, SeqCst) {
-            return Ok(());
-        }
-        let result = self.close_writing();
-        self.end_feeds();
-        self.lock.lock().take();
-        result
-    }
-
-    fn close_writing(&self) -> Result<()> {
-        let Some(writing) = &self.writing else { return Ok(()) };
-        // A write or flush that waits for the workers must not wait for ever.
-        writing.background.stop();
-        self.give_up_steps(writing);
-        writing.queue.moved.open();
-        writing.committer.pace().wake_all();
-        writing.committer.poison().refuse()?;
-        let end = writing.committer.close()?;
-        let mut ledger = writing.ledger.lock();
-        let logs_before = ledger.state().logs.clone();
-        let queue = writing.queue.all();
-        ledger.rewrite(|state| {
-            // Logs above the last one were prepared and never used; the last may be empty.
-            state.logs.retain(|&log| log < end.log || log == end.log && end.length > 0);
-            if end.length > 0 {
-                state.closed = Some(Closed { log: end.log, length: end.length, last: end.last });
-            } else if let Some(sealed) = queue.iter().rev().find(|s| s.log_bytes > 0) {
-                let log = sealed.log.as_ref().map(|log| log.name().id).unwrap_or_default();
-                state.closed = Some(Closed { log, length: sealed.log_bytes, last: sealed.last });
-            }
-            state.clean = true;
-        })?;
-        let logs = ledger.state().logs.clone();
-        drop(ledger);
-        for log in logs_before.iter().filter(|log| !logs.contains(log)) {
-            self.remove(FileKind::Log.name(*log));
-        }
-        self.empty_trash();
-        Ok(())
     }
 }
 
