@@ -13,7 +13,8 @@
 //!    poisons the database, as that of any write (law 9).
 
 use super::checked::Hold;
-use super::{Claim, Committer, Turn, closed};
+use super::claim::{Claim, Turn};
+use super::{Committer, closed};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::id::SeqNo;
 

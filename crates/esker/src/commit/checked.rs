@@ -15,7 +15,8 @@
 //!
 //! After the backward validation of optimistic concurrency control (Kung and Robinson, 1981).
 
-use super::{Committer, Durability, Front, Places, Turn, Wanted};
+use super::claim::{Places, Turn, Wanted};
+use super::{Committer, Durability, Front};
 use crate::base::batch::Ops;
 use crate::base::error::Result;
 use crate::base::id::SeqNo;

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! 1. Reserve first (law 1): generation and both positions are fixed under one lock, before a byte
-//!    is written. A generation is sealed by taking it out of that lock; it is flushed when all its
-//!    reservations are visible.
+//!    is written: see [`claim`]. A generation is sealed by taking it out of that lock, see [`rotate`];
+//!    it is flushed when all its reservations are visible.
 //! 2. A write is admitted before it takes any lock: see [`pace`].
 //! 3. The first failure of a write or sync is final (law 9): see [`poison`].
 //!
@@ -15,6 +15,7 @@
 
 pub mod ahead;
 pub mod checked;
+mod claim;
 pub mod durability;
 pub mod fill;
 pub mod generation;
@@ -24,23 +25,25 @@ pub mod outline;
 pub mod pace;
 pub mod poison;
 pub mod replay;
+mod rotate;
 pub mod tail;
 pub mod watch;
 
 use crate::base::batch::{Batch, Ops};
 use crate::base::entry::OpsLen;
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{FileId, SeqNo};
 use crate::env::{Env, Gate};
 use crate::log::frame::Layout;
 use crate::log::marks::Previous;
 use crate::log::writer::{LogFile, LogTail, Reservation};
-use crate::memtable::{Memtable, Slot};
+use crate::memtable::Memtable;
 use crate::tree::view::Views;
+use claim::{Places, Wanted};
 pub use durability::Durability;
-use generation::{Generation, NewLog, Queue, Sealed};
+use generation::{Generation, NewLog, Queue};
 use group::{Group, Stage};
-use line::{Line, Ticket};
+use line::Line;
 use outline::{Outline, Outlined};
 use pace::Pace;
 use parking_lot::Mutex;
@@ -138,69 +141,6 @@ struct Front {
     /// Whether somebody holds the order: no other write gets a number.
     held: bool,
     closed: bool,
-}
-
-/// When a write may be given its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// As soon as nobody holds the order.
-    Any,
-    /// Only if this is the last number that was given out.
-    After(SeqNo),
-    /// Now: it is this write for which the order is held.
-    Held,
-}
-
-/// A place in the line. Dropped unfinished, it poisons the database: nothing behind a hole may be
-/// acknowledged.
-struct Claim<'a> {
-    committer: &'a Committer,
-    last: SeqNo,
-    ticket: Ticket,
-    finished: bool,
-}
-
-/// What a claim asks of operations.
-trait Claimant {
-    /// How long their payload is if their first number is this one.
-    fn measure(&self, first: SeqNo) -> OpsLen;
-    /// [`Ops::admit`].
-    fn admit(&self) -> Result<()>;
-    /// [`Ops::numbered`].
-    fn numbered(&self);
-}
-
-impl<O: Ops> Claimant for O {
-    fn measure(&self, first: SeqNo) -> OpsLen {
-        OpsLen::at(self, first)
-    }
-
-    fn admit(&self) -> Result<()> {
-        Ops::admit(self)
-    }
-
-    fn numbered(&self) {
-        Ops::numbered(self);
-    }
-}
-
-/// The places that a write wants.
-struct Wanted<'a> {
-    /// As they go to the log.
-    ops: &'a dyn Claimant,
-    /// Bytes of memtable.
-    bytes: usize,
-    layout: Layout,
-}
-
-/// All that a write has claimed.
-struct Places<'a> {
-    claim: Claim<'a>,
-    log_id: FileId,
-    log: Reservation,
-    memtable: Arc<Memtable>,
-    slot: Slot,
-    first: SeqNo,
 }
 
 thread_local! {
@@ -373,178 +313,6 @@ impl Committer {
         })
     }
 
-    /// Takes the places that are wanted; waits for room first.
-    fn claim(&self, wanted: &Wanted<'_>) -> Result<Places<'_>> {
-        loop {
-            if let Some(places) = self.claim_at(Turn::Any, wanted)? {
-                return Ok(places);
-            }
-            self.wait_released()?;
-        }
-    }
-
-    /// The same, unless it is not its turn: then none, and nothing has changed.
-    fn claim_at(&self, turn: Turn, wanted: &Wanted<'_>) -> Result<Option<Places<'_>>> {
-        let Wanted { ops, bytes, layout } = *wanted;
-        let mut len = ops.measure(SeqNo(self.near.load(SeqCst)));
-        loop {
-            let mut front = self.front.lock();
-            if front.closed {
-                return Err(closed());
-            }
-            if !front.is_turn(turn) {
-                return Ok(None);
-            }
-            ops.admit()?;
-            let Some(ticket) = self.line.ticket(front.tickets) else {
-                let count = front.tickets;
-                drop(front);
-                self.line.wait_room(&*self.env, count, &self.poison)?;
-                continue;
-            };
-            let log_is_full = front.tail.position() >= self.log_bytes;
-            let memtable = &front.generation.memtable;
-            let slot = if log_is_full { None } else { memtable.reserve(bytes) };
-            if let Some(slot) = slot {
-                let first = front.next;
-                if !len.fits(first) {
-                    self.near.store(first.0, SeqCst);
-                    len = ops.measure(first);
-                }
-                let log = front.tail.reserve(&len, first, layout)?;
-                let claim = self.step_in(&mut front, ticket, log.last());
-                ops.numbered();
-                let log_id = front.generation.log_id;
-                let memtable = front.generation.memtable.clone();
-                let half_full = memtable.used_bytes() * 2 >= memtable.capacity()
-                    || front.tail.position() * 2 >= self.log_bytes;
-                let ask = half_full && !std::mem::replace(&mut front.asked, half_full);
-                drop(front);
-                if ask {
-                    self.host.wake();
-                }
-                return Ok(Some(Places { claim, log_id, log, memtable, slot, first }));
-            }
-            let full = self.queue.len() >= self.sealed_max;
-            if !full && self.rotate(&mut front, bytes) {
-                drop(front);
-                self.host.wake();
-                continue;
-            }
-            drop(front);
-            if full { self.wait_for_room()? } else { self.prepare(bytes)? }
-        }
-    }
-
-    fn step_in(&self, front: &mut Front, ticket: Ticket, last: SeqNo) -> Claim<'_> {
-        front.next = last.next();
-        front.tickets += 1;
-        Claim { committer: self, last, ticket, finished: false }
-    }
-
-    /// Waits, without any lock, until the flush has taken a generation away.
-    fn wait_for_room(&self) -> Result<()> {
-        let has_room = || self.queue.len() < self.sealed_max;
-        let ended = || self.poison.is_set() || self.host.stuck().is_some();
-        // What a blocked writer can do meanwhile is what the flush needs next (MOSS-11).
-        self.views.load_full().memtables.iter().take(1).for_each(|m| m.sort_ahead(self.visible()));
-        self.queue.wait_until(&*self.env, || has_room() || ended());
-        self.poison.refuse()?;
-        match self.host.stuck() {
-            Some(error) if !has_room() => Err(error.context("no room until a flush succeeds")),
-            _ => Ok(()),
-        }
-    }
-
-    /// Prepares the next generation, whose memtable has at least `bytes`, if there is none. Called
-    /// ahead of time by a worker, and by a writer that finds none or one too small.
-    ///
-    /// Errors: `Io`, and nothing has changed: the write may be tried again when there is space.
-    pub fn prepare(&self, bytes: usize) -> Result<()> {
-        self.prepare_with(bytes, |_| {})
-    }
-
-    /// Prepares the next generation if the present one is half full, in a worker: its memory is
-    /// touched, so that writers do not pay for its pages.
-    pub fn prepare_ahead(&self) -> Result<()> {
-        let due = {
-            let front = self.front.lock();
-            front.asked && front.prepared.is_none()
-        };
-        if due { self.prepare_with(0, Memtable::touch) } else { Ok(()) }
-    }
-
-    fn prepare_with(&self, bytes: usize, ready: impl FnOnce(&mut Memtable)) -> Result<()> {
-        let _one_at_a_time = self.preparing.lock();
-        let before = {
-            let front = self.front.lock();
-            if front.closed {
-                return Ok(());
-            }
-            front.prepared.clone()
-        };
-        if before.as_ref().is_some_and(|ready| ready.memtable.capacity() >= bytes) {
-            return Ok(());
-        }
-        let mut memtable = Memtable::with_capacity(self.slab_bytes.max(bytes))?;
-        ready(&mut memtable);
-        // A log takes a batch of any size: only the memtable was too small for this one.
-        let before = before.map(|small| small.new_log());
-        let log = match before.clone() {
-            Some(small) => small,
-            None => self.host.new_log().inspect_err(|error| self.fail_if_poisoned(error))?,
-        };
-        let prepared = Generation::new(log, Arc::new(memtable));
-        let mut front = self.front.lock();
-        let is_there = front.prepared.as_ref().map(|ready| ready.log_id);
-        if is_there != before.map(|log| log.id) {
-            // Another writer has rotated into the small one meanwhile: its log is taken.
-            return Ok(());
-        }
-        front.prepared = Some(prepared);
-        Ok(())
-    }
-
-    /// Seals the generation that is written and goes on in the prepared one, if it is large enough.
-    fn rotate(&self, front: &mut Front, bytes: usize) -> bool {
-        let Some(next) = front.prepared.take_if(|g| g.memtable.capacity() >= bytes) else {
-            return false;
-        };
-        // Readers must find the new memtable before anything in it is visible.
-        self.views.rotate(next.memtable.clone());
-        let last = SeqNo(front.next.0 - 1);
-        let length = front.tail.position();
-        front.sealed_log_bytes += length;
-        front.generation.log.end_at(length, last);
-        let sealed = Sealed::new(&front.generation, last, length, next.log_id);
-        if length > 0 {
-            front.previous = Some(Previous { log: front.generation.log_id, length, last });
-        }
-        front.tail = next.log.begin(front.previous);
-        front.generation = next;
-        front.asked = false;
-        self.queue.push(Arc::new(sealed));
-        true
-    }
-
-    /// Seals what was written so far, if anything was: the flush will take it.
-    pub fn seal(&self) -> Result<()> {
-        loop {
-            self.poison.refuse()?;
-            let mut front = self.front.lock();
-            if front.closed {
-                return Err(closed());
-            }
-            if front.generation.memtable.is_empty() || self.rotate(&mut front, 0) {
-                drop(front);
-                self.host.wake();
-                return Ok(());
-            }
-            drop(front);
-            self.prepare(1)?;
-        }
-    }
-
     /// Whether nothing was written since this last said so; the next write wakes the host.
     pub fn rest(&self) -> bool {
         self.idle.swap(true, SeqCst)
@@ -659,23 +427,6 @@ impl Stage for Committer {
             log.note_durable(offset);
         }
         Ok(())
-    }
-}
-
-impl Claim<'_> {
-    /// Steps out of the line: what was claimed is written.
-    fn finish(mut self) -> SeqNo {
-        self.finished = true;
-        self.committer.line.complete(self.ticket, self.last);
-        self.last
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.committer.fail(&Error::new(ErrorKind::Io, "a write was given up half-way"));
-        }
     }
 }
 
