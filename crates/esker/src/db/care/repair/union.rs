@@ -160,6 +160,7 @@ impl Cursor for Pile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::blob::Address;
 
     /// SST-21: what a merge has made of operands lies beside them, whichever comes first.
     #[test]
@@ -170,15 +171,24 @@ mod tests {
             kind,
             value: value.to_vec(),
         };
-        let folded = one(Kind::Put, 5, b"111");
-        let all = [one(Kind::Merge, 5, b"100"), folded.clone(), one(Kind::Delete, 5, b"")];
+        let (folded, delete) = (one(Kind::Put, 5, b"111"), one(Kind::Delete, 5, b""));
+        let unread = BlobRef::raw(Address(77), b"a value that no file has").encode();
+        let unread = one(Kind::Blob, 5, &unread);
+        let operand = one(Kind::Merge, 5, b"100");
         let older = one(Kind::Merge, 4, b"10");
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let piles = order.map(|at| Pile::new(vec![all[at].clone(), older.clone()]));
-            let sources = piles.map(|pile| Box::new(pile) as Box<dyn Cursor>);
-            let (mut union, mut values) = (Union::new(sources.into()), Values::default());
-            let mut next = || union.next(&mut values).unwrap();
-            assert_eq!([next(), next(), next()], [Some(folded.clone()), Some(older.clone()), None]);
-        }
+        let check = |all: [&Owned; 3], best: &Owned| {
+            for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+                let piles = order.map(|at| Pile::new(vec![all[at].clone(), older.clone()]));
+                let sources = piles.map(|pile| Box::new(pile) as Box<dyn Cursor>);
+                let (mut union, mut values) = (Union::new(sources.into()), Values::default());
+                let mut next = || union.next(&mut values).unwrap();
+                let found = [next(), next(), next()];
+                assert_eq!(found, [Some(best.clone()), Some(older.clone()), None]);
+            }
+        };
+        check([&operand, &folded, &delete], &folded);
+        check([&unread, &folded, &operand], &folded);
+        check([&unread, &operand, &delete], &operand);
+        check([&unread, &unread, &delete], &delete);
     }
 }
