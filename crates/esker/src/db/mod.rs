@@ -8,7 +8,7 @@
 //!    6     past/         moments that have names: kept, and come back to
 //!    5     transact/     reads and writes as one step
 //!    4     write/        operations on their way in
-//!    3     work/         what is done while nobody asks: flush, compact, clean, remove
+//!    3     upkeep/       what is done while nobody asks: flush, compact, clean, remove
 //!    2     read/         what one moment shows      │ files/   how files become part of it
 //!    1     collections/  which there are, and the handles on them
 //! ```
@@ -34,7 +34,7 @@ pub(crate) mod collections;
 mod files;
 pub(crate) mod read;
 // Floor 3: what is done while nobody asks.
-mod work;
+mod upkeep;
 // Floor 4: operations on their way in.
 pub(crate) mod write;
 // Floor 5: reads and writes as one step.

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::db::Db;
     use crate::db::options::Options;
-    use crate::db::work::steps::Want;
+    use crate::db::upkeep::steps::Want;
     use crate::env::sim::{Calls, Errno, Fault, Loss, Sim};
 
     fn rewritten(entries: u64) -> Result<Rewritten> {

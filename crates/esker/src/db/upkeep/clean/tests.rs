@@ -4,7 +4,7 @@ use crate::base::blob::BlobRef;
 use crate::base::error::Result;
 use crate::db::Db;
 use crate::db::collections::collection::Collection;
-use crate::db::work::steps::Want;
+use crate::db::upkeep::steps::Want;
 use crate::env::sim::Sim;
 use crate::merge::rewrite::Plant;
 use parking_lot::Mutex;
