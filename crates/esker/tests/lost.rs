@@ -19,14 +19,13 @@
 mod support;
 
 use esker::env::Env;
-use esker::env::names::{FileKind, FileName};
+use esker::env::names::FileKind;
 use esker::env::sim::{Loss, Sim};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use support::program::{Author, Diet, Setup, Step, dir};
 use support::reference::{KeyBytes, Reference, Val, Which};
-use support::session::Session;
+use support::session::{Session, paths};
 use support::{Dice, Tally, for_seeds};
 
 const SLABS: [usize; 3] = [4 << 10, 8 << 10, 32 << 10];
@@ -169,20 +168,10 @@ impl Story {
     }
 }
 
-/// The files of a kind that lie in the folder of the database.
-fn files(world: &Sim, kind: FileKind) -> Vec<PathBuf> {
-    let all = world.list_all().into_iter().map(|(path, _)| path);
-    let is_it = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| FileName::parse(&name.to_string_lossy()));
-        path.parent() == Some(dir()) && name.is_some_and(|name| name.kind == kind)
-    };
-    all.filter(is_it).collect()
-}
-
 /// Takes the manifest away, or what makes it one.
 fn lose(world: &Sim, dice: &mut Dice) {
     let how = dice.below(4);
-    for path in files(world, FileKind::Manifest) {
+    for path in paths(world, FileKind::Manifest) {
         let mut bytes = world.read_file(&path).unwrap();
         match how {
             0 if !bytes.is_empty() => {

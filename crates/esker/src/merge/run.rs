@@ -267,11 +267,8 @@ impl Cursor for RunCursor {
     fn seek(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
         self.moved(|cursor| {
             let at = cursor.segments.partition_point(|segment| *segment.meta().largest < *key);
-            let leap = match cursor.segments.get(at) {
-                Some(segment) => cursor.omit.leap(segment.meta(), key),
-                None => None,
-            };
-            match leap {
+            let segment = cursor.segments.get(at);
+            match segment.and_then(|segment| cursor.omit.leap(segment.meta(), key)) {
                 Some(end) if cursor.ends_before(at, &end) => cursor.enter_first(at + 1)?,
                 Some(end) => {
                     cursor.enter(Some(at))?.map_or(Ok(()), |c| c.seek(&end, SeqNo::MAX))?

@@ -9,8 +9,8 @@ use super::run::{Done, Run, options};
 use super::steps::Author;
 use crate::TALLY;
 use crate::support::program::dir;
-use esker::env::names::{FileKind, FileName};
-use std::path::{Path, PathBuf};
+use crate::support::session::paths;
+use esker::env::names::FileKind;
 
 /// What becomes of a closed folder.
 #[derive(Clone, Copy, Debug)]
@@ -117,13 +117,8 @@ impl Run {
         index: usize,
         change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
     ) -> Result<(), String> {
-        let files: Vec<PathBuf> = self.world.list_all().into_iter().map(|(path, _)| path).collect();
-        let is_it = |path: &&PathBuf| {
-            let name = path.file_name().and_then(|name| FileName::parse(&name.to_string_lossy()));
-            path.parent() == Some(Path::new(dir())) && name.is_some_and(|name| name.kind == kind)
-        };
-        let files: Vec<&PathBuf> = files.iter().filter(is_it).collect();
-        let Some(path) = files.get(index % files.len().max(1)) else { return Ok(()) };
+        let found = paths(&self.world, kind);
+        let Some(path) = found.get(index % found.len().max(1)) else { return Ok(()) };
         let bytes = self.world.read_file(path).map_err(|error| error.to_string())?;
         self.world.remove_file(path).map_err(|error| error.to_string())?;
         let changed = change(bytes).map(|bytes| self.world.write_file(path, bytes));

@@ -16,6 +16,7 @@ use esker::{
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::{self, Bound};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// See the module.
@@ -248,6 +249,12 @@ pub fn files(world: &Sim) -> BTreeSet<FileName> {
     let listed = world.list_all().into_iter().filter(|(path, _)| path.parent() == Some(dir()));
     let names = listed.filter_map(|(path, _)| FileName::parse(path.file_name()?.to_str()?));
     names.collect()
+}
+
+/// Where those of one kind lie.
+pub fn paths(world: &Sim, kind: FileKind) -> Vec<PathBuf> {
+    let named = files(world).into_iter().filter(|name| name.kind == kind);
+    named.map(|name| dir().join(name.to_string())).collect()
 }
 
 /// Checks that a database at rest has exactly the files that its manifest names.

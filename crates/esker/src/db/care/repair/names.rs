@@ -25,12 +25,12 @@ use std::collections::BTreeMap;
 /// What was seen of the catalog and of what it should name.
 pub(super) struct Names {
     catalog: Catalog,
-    last_record: Vec<u8>,
     /// The keys of the records that name a collection, by their numbers.
     named: BTreeMap<CollectionId, BTreeMap<SeqNo, Vec<u8>>>,
     collections: BTreeMap<CollectionId, Standing>,
     /// Where range deletes end that are not behind, of the collection that entries come of.
     covers: Vec<(Vec<u8>, SeqNo)>,
+    /// The last key that was looked at, whatever collection it is of.
     last_key: Vec<u8>,
     /// What has expired by then is not shown.
     now: Time,
@@ -58,7 +58,6 @@ impl Names {
     pub(super) fn new(now: Time) -> Self {
         Self {
             catalog: Catalog::default(),
-            last_record: Vec::new(),
             named: BTreeMap::new(),
             collections: BTreeMap::new(),
             covers: Vec::new(),
@@ -71,8 +70,8 @@ impl Names {
     pub(super) fn see(&mut self, entry: &Owned) -> Result<()> {
         let Some((id, key)) = split_full_key(&entry.key) else { return Ok(()) };
         if id == CollectionId::SYSTEM {
-            let is_newest = self.last_record != key;
-            self.last_record = key.to_vec();
+            let is_newest = self.last_key != entry.key;
+            self.last_key.clone_from(&entry.key);
             if is_newest && entry.kind == Kind::Put {
                 self.catalog.load(key, &entry.value)?;
                 if key.starts_with(PATH_PREFIX) {
